@@ -1,0 +1,393 @@
+using System.Diagnostics;
+
+namespace SafePool.Admission;
+
+/// <summary>Decides who may use which of the pool's places, and when one may be opened. The whole of the pool's arithmetic.</summary>
+/// <remarks>
+/// <para>
+/// A pool of size N has the places 0 … N-1. At any moment each is in exactly one state:
+/// <c>idle</c> (an open connection at rest), <c>held</c> (a lease, or the pool itself while it opens up, closes or retires it),
+/// <c>opening</c>, <c>vacant</c> (no connection) or <c>quarantined</c> (a connection that cannot be closed yet).
+/// </para>
+/// <para>Invariants:</para>
+/// <list type="number">
+/// <item>INV-1: idle + held + opening + vacant + quarantined = N. <c>held</c> is not counted but follows from the others, so it cannot drift.</item>
+/// <item>INV-2: while anybody waits nothing is idle, and the idle stack is shut: what comes back meets the queue, not a newcomer.</item>
+/// <item>INV-3: a waiter leaves the queue once, under the lock; who unlinked it completes it, after the lock.</item>
+/// <item>INV-4: opening never exceeds the limit of concurrent opens, and demand starts one only while waiters outnumber openings.</item>
+/// </list>
+/// <para>
+/// Idle ↔ held is lock-free (<see cref="IdleStack"/>); everything else is rare and happens under <c>_gate</c>. No driver, no user code
+/// and no clock is called in here.
+/// </para>
+/// </remarks>
+internal sealed class AdmissionGate
+{
+    private readonly Lock _gate = new();
+    private readonly IdleStack _idle;
+    private readonly WaiterQueue _queue = new();
+    private readonly int[] _vacantPlaces;
+    private readonly int _maxWaiters;
+    private readonly int _maxConcurrentOpens;
+    private readonly TaskCompletionSource _allBack = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly PlaceAudit _audit;
+    private int _vacant;
+    private int _opening;
+    private int _blockingOpens;
+    private int _quarantined;
+    private bool _closed;
+
+    public AdmissionGate(int places, int maxWaiters, int maxConcurrentOpens)
+    {
+        Places = places;
+        _maxWaiters = maxWaiters;
+        _maxConcurrentOpens = maxConcurrentOpens;
+        _idle = new IdleStack(places);
+        _audit = new PlaceAudit(places);
+        _vacantPlaces = new int[places];
+        for (var place = places - 1; place >= 0; place--)
+        {
+            _vacantPlaces[_vacant++] = place;
+        }
+    }
+
+    public int Places { get; }
+
+    public int Idle => _idle.Count;
+
+    public bool IsClosed => Volatile.Read(ref _closed);
+
+    /// <summary>Completes when the gate is closed and nothing is held or opening any more.</summary>
+    public Task AllBack => _allBack.Task;
+
+    /// <summary>Takes an idle place: idle → held. The way of nearly every rent.</summary>
+    public bool TryTake(out int place)
+    {
+        if (!_idle.TryPop(out place))
+        {
+            return false;
+        }
+
+        _audit.Move(place, PlaceState.Idle, PlaceState.Held);
+        return true;
+    }
+
+    /// <summary>Puts a place whose connection is at rest back: held → idle. False when somebody waits for it, or the gate is closed.</summary>
+    public bool TryGiveBack(int place)
+    {
+        // Audited before the push: afterwards the place may be somebody else's already.
+        _audit.Move(place, PlaceState.Held, PlaceState.Idle);
+        if (_idle.TryPush(place))
+        {
+            return true;
+        }
+
+        _audit.Move(place, PlaceState.Idle, PlaceState.Held);
+        return false;
+    }
+
+    /// <summary>Asks for a place: grants an idle one, or queues <paramref name="waiter"/>, or says why not.</summary>
+    /// <param name="waiter">Stands in the queue when the outcome is <see cref="AdmissionOutcome.Queued"/>; untouched otherwise.</param>
+    /// <param name="returning">The request was admitted before and its connection was gone: it goes to the front and is never rejected.</param>
+    public AdmissionResult Enter(Waiter waiter, bool returning)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            if (_closed)
+            {
+                return new AdmissionResult(AdmissionOutcome.Closed);
+            }
+
+            do
+            {
+                if (TryTake(out var place))
+                {
+                    return new AdmissionResult(AdmissionOutcome.Granted, place);
+                }
+
+                // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
+                if (!returning && _queue.Count >= (long)_maxWaiters + _vacant + _opening)
+                {
+                    return new AdmissionResult(AdmissionOutcome.Rejected);
+                }
+            }
+            while (!_idle.TryShut());
+
+            if (returning)
+            {
+                _queue.Prepend(waiter);
+            }
+            else
+            {
+                _queue.Append(waiter);
+            }
+
+            return new AdmissionResult(AdmissionOutcome.Queued);
+        }
+    }
+
+    /// <summary>Takes a waiter out of the queue; false when something else completed it first.</summary>
+    public bool TryLeave(Waiter waiter, AdmissionOutcome outcome)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            if (!waiter.IsQueued)
+            {
+                return false;
+            }
+
+            UnlinkLocked(waiter);
+        }
+
+        waiter.Complete(new AdmissionResult(outcome));
+        return true;
+    }
+
+    /// <summary>Gives a held place, its connection open and ready, to the first waiter; false when nobody waits.</summary>
+    public bool TryHandOver(int place)
+    {
+        Waiter? first;
+        lock (_gate)
+        {
+            AssertInvariants();
+            first = _closed ? null : TakeFirstLocked();
+        }
+
+        first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
+        return first is not null;
+    }
+
+    /// <summary>Starts an open because of demand: vacant → opening. False when none is called for or allowed.</summary>
+    /// <param name="place">The place to open.</param>
+    /// <param name="blocking">True when it must not depend on the thread pool, because callers block on it.</param>
+    public bool TryBeginOpen(out int place, out bool blocking)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            return BeginOpenLocked(_queue.Count > _opening, out place, out blocking);
+        }
+    }
+
+    /// <summary>Starts an open because fewer than <paramref name="minimum"/> connections exist or are on their way.</summary>
+    public bool TryBeginFill(int minimum, out int place)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            return BeginOpenLocked(Places - _vacant < minimum, out place, out _);
+        }
+    }
+
+    /// <summary>Starts one open for a caller who will not wait for it, unless one is on its way.</summary>
+    public bool TryBeginSpeculativeOpen(out int place)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            return BeginOpenLocked(_opening == 0, out place, out _);
+        }
+    }
+
+    /// <summary>An open has ended well: opening → held, by the opener.</summary>
+    public void OpenSucceeded(int place, bool blocking)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            EndOpenLocked(place, blocking, PlaceState.Held);
+        }
+    }
+
+    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>
+    public void OpenFailed(int place, bool blocking, Exception error)
+    {
+        Waiter? first;
+        lock (_gate)
+        {
+            AssertInvariants();
+            EndOpenLocked(place, blocking, PlaceState.Vacant);
+            PushVacantLocked(place);
+            first = TakeFirstLocked();
+        }
+
+        first?.Complete(new AdmissionResult(AdmissionOutcome.Failed, Error: error));
+    }
+
+    /// <summary>The connection of a held place is gone: held → vacant.</summary>
+    public void Vacate(int place)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            _audit.Move(place, PlaceState.Held, PlaceState.Vacant);
+            PushVacantLocked(place);
+        }
+    }
+
+    /// <summary>The connection of a held place cannot be closed yet: held → quarantined.</summary>
+    public void Quarantine(int place)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            _audit.Move(place, PlaceState.Held, PlaceState.Quarantined);
+            _quarantined++;
+            SignalIfAllBackLocked();
+        }
+    }
+
+    /// <summary>The connection of a quarantined place is surely gone: quarantined → vacant.</summary>
+    public void Release(int place)
+    {
+        lock (_gate)
+        {
+            AssertInvariants();
+            _audit.Move(place, PlaceState.Quarantined, PlaceState.Vacant);
+            _quarantined--;
+            PushVacantLocked(place);
+        }
+    }
+
+    /// <summary>Refuses everybody from now on, fails the waiters and empties what is idle: idle → vacant.</summary>
+    /// <returns>How many places were idle.</returns>
+    public int Close()
+    {
+        var emptied = 0;
+        Waiter? chain = null;
+        lock (_gate)
+        {
+            AssertInvariants();
+            if (_closed)
+            {
+                return 0;
+            }
+
+            Volatile.Write(ref _closed, true);
+            do
+            {
+                while (TryTake(out var place))
+                {
+                    _audit.Move(place, PlaceState.Held, PlaceState.Vacant);
+                    PushVacantLocked(place);
+                    emptied++;
+                }
+            }
+            while (!_idle.TryShut());
+
+            // Unlinked from the back, so that the chain reads from the front.
+            while (_queue.Last is { } last)
+            {
+                _queue.Remove(last);
+                last.Next = chain;
+                chain = last;
+            }
+
+            SignalIfAllBackLocked();
+        }
+
+        while (chain is { } waiter)
+        {
+            chain = waiter.Next;
+            waiter.Next = null;
+            waiter.Complete(new AdmissionResult(AdmissionOutcome.Closed));
+        }
+
+        return emptied;
+    }
+
+    public GateCounts Read()
+    {
+        lock (_gate)
+        {
+            return new GateCounts(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
+        }
+    }
+
+    /// <summary>When the budget of the first waiter ends; null when nobody waits.</summary>
+    public long? FirstDeadline()
+    {
+        lock (_gate)
+        {
+            return _queue.First?.Deadline;
+        }
+    }
+
+    private bool BeginOpenLocked(bool wanted, out int place, out bool blocking)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        place = -1;
+        blocking = false;
+        if (!wanted || _closed || _vacant == 0 || _opening >= _maxConcurrentOpens)
+        {
+            return false;
+        }
+
+        place = _vacantPlaces[--_vacant];
+        _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
+        _opening++;
+        blocking = _queue.BlockingCount > _blockingOpens;
+        _blockingOpens += blocking ? 1 : 0;
+        return true;
+    }
+
+    private void EndOpenLocked(int place, bool blocking, PlaceState next)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        _audit.Move(place, PlaceState.Opening, next);
+        _opening--;
+        _blockingOpens -= blocking ? 1 : 0;
+    }
+
+    private void PushVacantLocked(int place)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        _vacantPlaces[_vacant++] = place;
+        SignalIfAllBackLocked();
+    }
+
+    private Waiter? TakeFirstLocked()
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var first = _queue.First;
+        if (first is not null)
+        {
+            UnlinkLocked(first);
+        }
+
+        return first;
+    }
+
+    private void UnlinkLocked(Waiter waiter)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        _queue.Remove(waiter);
+        if (_queue.Count == 0)
+        {
+            _idle.Open();
+        }
+    }
+
+    private void SignalIfAllBackLocked()
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        if (_closed && _vacant + _quarantined == Places)
+        {
+            _allBack.TrySetResult();
+        }
+    }
+
+    [Conditional("DEBUG")]
+    private void AssertInvariants()
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var idle = _idle.Count;
+        Debug.Assert(_vacant >= 0 && _opening >= 0 && _quarantined >= 0 && _blockingOpens >= 0, "INV-1: no term is negative");
+        Debug.Assert(idle + _opening + _vacant + _quarantined <= Places, "INV-1: held is not negative");
+        Debug.Assert(_idle.IsShut == (_closed || _queue.Count > 0), "INV-2: shut exactly while somebody waits or all is closed");
+        Debug.Assert(_queue.Count == 0 || _idle.Count == 0, "INV-2: nothing idle while somebody waits");
+        Debug.Assert(_opening <= _maxConcurrentOpens && _blockingOpens <= _opening, "INV-4: opens are limited");
+    }
+}

@@ -1,0 +1,35 @@
+namespace SafePool.Admission;
+
+/// <summary>How a request for a place ended.</summary>
+internal enum AdmissionOutcome
+{
+    /// <summary>The request waits in the queue; its <see cref="Waiter"/> will tell.</summary>
+    Queued,
+
+    /// <summary>A place was granted.</summary>
+    Granted,
+
+    /// <summary>The budget ran out.</summary>
+    TimedOut,
+
+    /// <summary>The caller's token was cancelled.</summary>
+    Cancelled,
+
+    /// <summary>The queue was full.</summary>
+    Rejected,
+
+    /// <summary>An open failed on the request's behalf; <see cref="AdmissionResult.Error"/> says how.</summary>
+    Failed,
+
+    /// <summary>The pool is closed.</summary>
+    Closed,
+}
+
+/// <summary>The outcome of a request, with the place where one was granted.</summary>
+internal readonly record struct AdmissionResult(AdmissionOutcome Outcome, int Place = -1, Exception? Error = null);
+
+/// <summary>The terms of the equation, read at one moment.</summary>
+internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)
+{
+    public int Leased => Places - Idle - Opening - Vacant - Quarantined;
+}

@@ -1,0 +1,86 @@
+namespace SafePool.Admission;
+
+/// <summary>The line of waiters, in order of arrival. Every operation is O(1), leaving from the middle included.</summary>
+/// <remarks>Not thread-safe: the gate's lock guards it.</remarks>
+internal sealed class WaiterQueue
+{
+    private Waiter? _first;
+    private Waiter? _last;
+
+    public int Count { get; private set; }
+
+    /// <summary>How many of them block a thread.</summary>
+    public int BlockingCount { get; private set; }
+
+    public Waiter? First => _first;
+
+    public Waiter? Last => _last;
+
+    public void Append(Waiter waiter)
+    {
+        waiter.Previous = _last;
+        waiter.Next = null;
+        if (_last is null)
+        {
+            _first = waiter;
+        }
+        else
+        {
+            _last.Next = waiter;
+        }
+
+        _last = waiter;
+        Entered(waiter);
+    }
+
+    /// <summary>For a request that was admitted already and whose connection turned out to be gone: it was here before all others.</summary>
+    public void Prepend(Waiter waiter)
+    {
+        waiter.Previous = null;
+        waiter.Next = _first;
+        if (_first is null)
+        {
+            _last = waiter;
+        }
+        else
+        {
+            _first.Previous = waiter;
+        }
+
+        _first = waiter;
+        Entered(waiter);
+    }
+
+    public void Remove(Waiter waiter)
+    {
+        if (waiter.Previous is { } previous)
+        {
+            previous.Next = waiter.Next;
+        }
+        else
+        {
+            _first = waiter.Next;
+        }
+
+        if (waiter.Next is { } next)
+        {
+            next.Previous = waiter.Previous;
+        }
+        else
+        {
+            _last = waiter.Previous;
+        }
+
+        waiter.Next = waiter.Previous = null;
+        waiter.IsQueued = false;
+        Count--;
+        BlockingCount -= waiter.IsBlocking ? 1 : 0;
+    }
+
+    private void Entered(Waiter waiter)
+    {
+        waiter.IsQueued = true;
+        Count++;
+        BlockingCount += waiter.IsBlocking ? 1 : 0;
+    }
+}

@@ -1,0 +1,221 @@
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using SafePool.Admission;
+using SafePool.Leases;
+using SafePool.Options;
+using SafePool.Telemetry;
+
+namespace SafePool.Connections;
+
+/// <summary>Opens connections, a limited number at a time, on the pool's own account: an open outlives whoever asked for it.</summary>
+/// <remarks>
+/// <para>
+/// What an open brings goes to the first waiter, or to rest. What it fails with goes to the first waiter; its place is vacant again, and
+/// the next waiter may start another one.
+/// </para>
+/// <para>
+/// Npgsql gives an opener a connection at rest if there is one. For demand that is rare (a return in the same moment) and right: the
+/// connection serves a waiter all the same. To grow, all that is idle is set aside for the instant in which Npgsql decides.
+/// </para>
+/// </remarks>
+internal sealed class ConnectionOpener(
+    PoolSettings settings,
+    AdmissionGate gate,
+    LeaseLedger ledger,
+    IConnectionSource source,
+    PhysicalConnections physicals,
+    TimeProvider clock,
+    ILogger logger) : IDisposable
+{
+    private readonly CancellationTokenSource _closing = new();
+    private Exception? _lastError;
+
+    /// <summary>What the last open failed with; null after one that succeeded.</summary>
+    public Exception? LastError => Volatile.Read(ref _lastError);
+
+    /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
+    public void Pump()
+    {
+        while (gate.TryBeginOpen(out var place, out var blocking))
+        {
+            Start(place, blocking);
+        }
+    }
+
+    /// <summary>Starts one open for a caller who will not wait for it.</summary>
+    public void OpenSpeculatively()
+    {
+        if (gate.TryBeginSpeculativeOpen(out var place))
+        {
+            Start(place, blocking: false);
+        }
+    }
+
+    /// <summary>Opens one connection if fewer than <paramref name="minimum"/> exist. Null when there are enough, or no open may start now.</summary>
+    /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
+    public Task<Exception?>? Fill(int minimum)
+        => gate.TryBeginFill(minimum, out var place) ? Task.Run(() => OpenAsync(place, blocking: false, growing: true)) : null;
+
+    /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
+    public void HandOn(LeaseSlot slot)
+    {
+        while (!gate.TryGiveBack(slot.Place))
+        {
+            // Somebody waits, or the gate is closed; in that case Npgsql has closed the connection instead of keeping it.
+            if (gate.IsClosed || source.TryTake() is not { } connection)
+            {
+                Vacate(slot.Place);
+                return;
+            }
+
+            slot.Connection = connection;
+            slot.Generation = physicals.Generation;
+            if (gate.TryHandOver(slot.Place))
+            {
+                return;
+            }
+
+            slot.Reset();
+            source.Close(connection);
+        }
+    }
+
+    /// <summary>Gives up a place whose connection is gone, and opens another one if somebody waits.</summary>
+    public void Vacate(int place)
+    {
+        gate.Vacate(place);
+        Pump();
+    }
+
+    /// <summary>Cancels the opens that are under way.</summary>
+    public void Dispose() => _closing.Cancel();
+
+    private void Start(int place, bool blocking)
+    {
+        if (blocking)
+        {
+            // Callers block on this one, perhaps all threads of the pool: it must not need one.
+            var thread = new Thread(() => OpenAsync(place, blocking: true, growing: false).GetAwaiter().GetResult())
+            {
+                IsBackground = true,
+                Name = $"SafePool '{settings.Name}' open",
+            };
+            thread.UnsafeStart();
+        }
+        else
+        {
+            // Unsafe: without the requester's ExecutionContext, which is nobody's business here.
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static state => _ = state.Opener.OpenAsync(state.Place, blocking: false, growing: false),
+                (Opener: this, Place: place),
+                preferLocal: false);
+        }
+    }
+
+    /// <summary>One open, from beginning to end. Never throws.</summary>
+    private async Task<Exception?> OpenAsync(int place, bool blocking, bool growing)
+    {
+        OpenedConnection opened;
+        try
+        {
+            opened = await ConnectAsync(blocking, growing).ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            Volatile.Write(ref _lastError, error);
+            Log.OpenFailed(logger, settings.Name, error);
+            gate.OpenFailed(place, blocking, error);
+            Pump();
+            return error;
+        }
+
+        Volatile.Write(ref _lastError, null);
+        gate.OpenSucceeded(place, blocking);
+        Settle(ledger[place], opened, growing);
+        Pump();
+        return null;
+    }
+
+    private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
+    {
+        if (gate.IsClosed || opened.Physical.Generation != physicals.Generation)
+        {
+            // Closed or cleared in the meantime: Npgsql ends it instead of keeping it.
+            source.Close(opened.Connection);
+            physicals.CountClosed();
+            gate.Vacate(slot.Place);
+            return;
+        }
+
+        slot.Connection = opened.Connection;
+        slot.Generation = opened.Physical.Generation;
+        if (gate.TryHandOver(slot.Place))
+        {
+            return;
+        }
+
+        slot.Reset();
+        source.Close(opened.Connection);
+        if (opened.IsNew || growing)
+        {
+            HandOn(slot);
+        }
+        else
+        {
+            // It had just come to rest under a place of its own, and lies there again: nothing was added.
+            gate.Vacate(slot.Place);
+        }
+    }
+
+    private async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
+    {
+        if (blocking)
+        {
+            return await source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        using var timeout = new CancellationTokenSource(settings.ConnectTimeout, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, _closing.Token);
+        try
+        {
+            return growing
+                ? await OpenAside(either.Token).ConfigureAwait(false)
+                : await source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (timeout.IsCancellationRequested && !_closing.IsCancellationRequested)
+        {
+            throw new NpgsqlException(
+                $"No connection was open within ConnectTimeout ({settings.ConnectTimeout}).", new TimeoutException());
+        }
+    }
+
+    private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
+    {
+        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+        try
+        {
+            while (gate.TryTake(out var place))
+            {
+                if (source.TryTake() is { } connection)
+                {
+                    aside.Add((ledger[place], connection));
+                }
+                else
+                {
+                    gate.Vacate(place);
+                }
+            }
+
+            // By the time this returns Npgsql has found nothing at rest and begun to connect.
+            return source.OpenAsync(blocking: false, cancellationToken);
+        }
+        finally
+        {
+            foreach (var (slot, connection) in aside)
+            {
+                source.Close(connection);
+                HandOn(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.Data;
+using Npgsql;
+
+namespace SafePool.Connections;
+
+/// <summary>All that the pool asks of Npgsql, and the seam at which tests replace it.</summary>
+/// <remarks>
+/// <para>
+/// Connections at rest are the source's own (they lie in Npgsql's pool); what it hands out is a new object over one of them each time.
+/// It never holds more physical connections than are handed out or at rest, and never opens one but in <see cref="OpenAsync"/>.
+/// </para>
+/// <para>Members with <c>blocking</c> complete synchronously when it is true.</para>
+/// </remarks>
+internal interface IConnectionSource : IAsyncDisposable, IDisposable
+{
+    /// <summary>Takes a connection that is at rest. Null when there is none; never waits, never connects.</summary>
+    NpgsqlConnection? TryTake();
+
+    /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
+    ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
+
+    /// <summary>The physical connection behind an open object; null when it is not known, or gone.</summary>
+    PhysicalConnection? Identify(NpgsqlConnection connection);
+
+    ConnectionState StateOf(NpgsqlConnection connection);
+
+    /// <summary>Ends a session's use: open transaction rolled back, reset prepared, connection at rest. No I/O but for the rollback.</summary>
+    void Close(NpgsqlConnection connection);
+
+    /// <inheritdoc cref="Close"/>
+    Task CloseAsync(NpgsqlConnection connection);
+
+    /// <summary>Closes the physical connection, and no other. False when that was not possible, and it came to rest instead.</summary>
+    ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking);
+
+    /// <summary>Runs SQL on behalf of the pool, its result ignored.</summary>
+    ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking);
+
+    /// <summary>Drops all prepared statements of a session, also from Npgsql's own list.</summary>
+    ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
+
+    /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
+    Task CancelAsync(NpgsqlConnection connection);
+
+    /// <summary>Makes the server end a session that does not come back. False when that could not be asked for.</summary>
+    Task<bool> TerminateAsync(NpgsqlConnection connection);
+
+    /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
+    void Clear();
+}
+
+/// <summary>What an open brought.</summary>
+internal readonly record struct OpenedConnection(NpgsqlConnection Connection, PhysicalConnection Physical, bool IsNew);

@@ -1,0 +1,27 @@
+namespace SafePool.Connections;
+
+/// <summary>What the pool knows about one physical connection.</summary>
+internal sealed class PhysicalConnection(int generation, long expiresAt, bool isDirect)
+{
+    public int Generation { get; } = generation;
+
+    /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
+    public bool IsDirect { get; } = isDirect;
+
+    /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened.</summary>
+    public long ExpiresAt { get; } = expiresAt;
+
+    /// <summary>
+    /// A late cancel may still be on its way to it: one round trip must absorb that before the connection is used again.
+    /// </summary>
+    public bool NeedsFlush { get; set; }
+
+    /// <summary>
+    /// Its prepared statements must be dropped before it is used again: it was closed by a user who had it without a lease, so that
+    /// nothing could be said to the server on the way.
+    /// </summary>
+    public bool NeedsUnprepare { get; set; }
+
+    /// <summary>It was closed by the pool.</summary>
+    public bool IsRetired { get; set; }
+}

@@ -1,0 +1,115 @@
+using System.Runtime.CompilerServices;
+using SafePool.Maintenance;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>The physical connections by identity, and whether any of them needs a closer look before it is used.</summary>
+/// <remarks>
+/// <para>
+/// The identity of a physical connection is an object that Npgsql keeps for it (its parameters). The table holds it weakly: Npgsql does
+/// not tell when it closes one, but then the object becomes garbage.
+/// </para>
+/// <para>
+/// The hot path asks two questions of it, each one read: <see cref="NeedsCare"/>, and whether <see cref="Generation"/> has moved since
+/// the connection was taken. Everything else is for when the answer was yes.
+/// </para>
+/// </remarks>
+internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock)
+{
+    private const double LifetimeJitter = 0.1;
+
+    private readonly ConditionalWeakTable<object, PhysicalConnection> _known = [];
+    private volatile int _generation;
+    private volatile bool _needsCare;
+    private long _nextExpiry = long.MaxValue;
+    private long _opened;
+    private long _closed;
+
+    /// <summary>Grows with every <c>Clear</c>: what was taken under an older one is retired when it comes back.</summary>
+    public int Generation => _generation;
+
+    /// <summary>Whether some connection must be looked at before it is handed out or put to rest.</summary>
+    public bool NeedsCare => _needsCare;
+
+    public long TotalOpened => Volatile.Read(ref _opened);
+
+    public long TotalClosed => Volatile.Read(ref _closed);
+
+    public PhysicalConnection? Find(object identity) => _known.TryGetValue(identity, out var physical) ? physical : null;
+
+    public PhysicalConnection Register(object identity, int generation, bool isDirect)
+    {
+        Interlocked.Increment(ref _opened);
+        var lifetime = settings.MaxLifetime;
+        if (lifetime != Timeout.InfiniteTimeSpan)
+        {
+#pragma warning disable CA5394 // Spreads retirements; nothing is secret about it.
+            lifetime *= 1 + (LifetimeJitter * ((2 * Random.Shared.NextDouble()) - 1));
+#pragma warning restore CA5394
+        }
+
+        var physical = new PhysicalConnection(generation, clock.After(clock.Exact, lifetime), isDirect);
+        _known.Add(identity, physical);
+        LowerNextExpiry(physical.ExpiresAt);
+        return physical;
+    }
+
+    /// <summary>Starts a new generation, unless somebody did since <paramref name="seen"/>.</summary>
+    public bool TryAdvance(int seen) => Interlocked.CompareExchange(ref _generation, seen + 1, seen) == seen;
+
+    public void Advance() => Interlocked.Increment(ref _generation);
+
+    public void CountClosed(int count = 1) => Interlocked.Add(ref _closed, count);
+
+    /// <summary>Announces that something was noted on a connection which must be seen to before it is used again.</summary>
+    public void RequireCare()
+    {
+        _needsCare = true;
+        Volatile.Write(ref _nextExpiry, long.MinValue);
+    }
+
+    public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
+
+    /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
+    public void Refresh()
+    {
+        var now = clock.Exact;
+        if (now < Volatile.Read(ref _nextExpiry))
+        {
+            _needsCare = false;
+            return;
+        }
+
+        Volatile.Write(ref _nextExpiry, long.MaxValue);
+        var due = false;
+        foreach (var (_, physical) in _known)
+        {
+            if (physical.IsRetired || physical.Generation != _generation)
+            {
+                continue;
+            }
+
+            var untidy = physical.NeedsFlush || physical.NeedsUnprepare;
+            due |= untidy || now >= physical.ExpiresAt;
+            LowerNextExpiry(untidy ? long.MinValue : physical.ExpiresAt);
+        }
+
+        _needsCare = due;
+    }
+
+    private void LowerNextExpiry(long candidate)
+    {
+        var seen = Volatile.Read(ref _nextExpiry);
+        while (candidate < seen)
+        {
+            var found = Interlocked.CompareExchange(ref _nextExpiry, candidate, seen);
+            if (found == seen)
+            {
+                return;
+            }
+
+            seen = found;
+        }
+    }
+}

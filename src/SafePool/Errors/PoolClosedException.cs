@@ -1,0 +1,10 @@
+namespace SafePool;
+
+/// <summary>The pool is draining or disposed.</summary>
+public sealed class PoolClosedException : PoolException
+{
+    internal PoolClosedException(PoolSnapshot snapshot)
+        : base(Errors.Sentences.Closed(snapshot), snapshot)
+    {
+    }
+}

@@ -1,0 +1,163 @@
+using System.Collections.Concurrent;
+using System.Data;
+using Microsoft.Extensions.Logging;
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Leases;
+using SafePool.Maintenance;
+using SafePool.Options;
+using SafePool.Telemetry;
+
+namespace SafePool.Leaks;
+
+/// <summary>Takes back the leases of which every copy was lost (design decision D3).</summary>
+/// <remarks>
+/// <para>
+/// The collector tells through the finalizer of <see cref="LeaseHandle"/>. A lease that was never used is a corpse and taken back at once. One that was
+/// used is a suspect, because somebody may still use its connection without the lease: it is taken back only while the connection
+/// does nothing, and only once the lease is overdue or callers are about to run out of time. Whoever used it after all then gets an error from
+/// Npgsql, never somebody else's session: the connection is retired.
+/// </para>
+/// <para>
+/// A pool that is full of lost leases makes no garbage, so no collection would come: one is started, in the background, never on a request's
+/// thread, when the pool is full and a lease is overdue or a waiter's time is running out. Two in a row, since a finalizer acts at its
+/// second run; then pauses grow while nothing is found.
+/// </para>
+/// </remarks>
+internal sealed class DroppedLeases(
+    PoolSettings settings,
+    PoolClock clock,
+    AdmissionGate gate,
+    LeaseLedger ledger,
+    IConnectionSource source,
+    ConnectionReturner returner,
+    ILogger logger)
+{
+    private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
+
+    private readonly ConcurrentQueue<(LeaseSlot Slot, long LeaseId)> _reported = new();
+    private readonly List<(LeaseSlot Slot, long LeaseId)> _suspects = [];
+    private readonly Lock _working = new();
+    private long _nextCollection;
+    private bool _secondIsDue;
+    private TimeSpan _pause = _firstPause;
+    private long _totalReclaimed;
+
+    public long TotalReclaimed => Volatile.Read(ref _totalReclaimed);
+
+    /// <summary>Called on the finalizer's thread, which must not work: only queues.</summary>
+    public void Report(LeaseSlot slot, long leaseId)
+    {
+        _reported.Enqueue((slot, leaseId));
+        ThreadPool.UnsafeQueueUserWorkItem(static dropped => dropped.Examine(), this, preferLocal: false);
+    }
+
+    /// <summary>One look at what was reported and suspected, and at whether to start a collection; called by the maintenance loop.</summary>
+    public void Check()
+    {
+        Examine();
+        CollectIfPressed();
+    }
+
+    private void Examine()
+    {
+        lock (_working)
+        {
+            while (_reported.TryDequeue(out var report))
+            {
+                _suspects.Add(report);
+            }
+
+            var isPressing = IsPressing();
+            for (var i = _suspects.Count - 1; i >= 0; i--)
+            {
+                var (slot, leaseId) = _suspects[i];
+                if (slot.LeaseId != leaseId || (MayTakeBack(slot, isPressing) && TakeBack(slot, leaseId)))
+                {
+                    _suspects.RemoveAt(i);
+                }
+            }
+        }
+    }
+
+    private bool MayTakeBack(LeaseSlot slot, bool isPressing)
+    {
+        if (!slot.WasUsed)
+        {
+            return true;
+        }
+
+        var isBusy = slot.Connection is { } connection
+            && (source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
+        return !isBusy && (isPressing || ledger.IsOverdue(slot, settings.LeakThreshold));
+    }
+
+    private bool TakeBack(LeaseSlot slot, long leaseId)
+    {
+        var holder = ledger.Describe(slot);
+        if (holder is not null && slot.TrySettle(leaseId))
+        {
+            slot.Handle = new LeaseHandle(slot);
+            Interlocked.Increment(ref _totalReclaimed);
+            _pause = _firstPause;
+            _nextCollection = 0;
+            Log.LeaseDropped(logger, settings.Name, holder.ToString());
+            // Never throws; it goes on by itself when the server is slow to answer.
+            _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
+        }
+
+        return true;
+    }
+
+    private void CollectIfPressed()
+    {
+        if (clock.Coarse < _nextCollection)
+        {
+            return;
+        }
+
+        var counts = gate.Read();
+        var isFull = counts is { Idle: 0, Vacant: 0, Opening: 0, Leased: > 0 };
+        if (!isFull || !(IsPressing() || AnyIsOverdue()))
+        {
+            _pause = _firstPause;
+            _secondIsDue = false;
+            return;
+        }
+
+        Log.CollectionInduced(logger, settings.Name, counts.Leased, counts.Places, counts.Waiting);
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+        _secondIsDue = !_secondIsDue;
+        if (!_secondIsDue)
+        {
+            _nextCollection = clock.After(clock.Coarse, _pause);
+            _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
+        }
+    }
+
+    private bool IsPressing()
+    {
+        if (gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
+        {
+            return false;
+        }
+
+        var half = settings.AcquireTimeout / 2;
+        return deadline - clock.Exact <= clock.After(0, half > _pressing ? half : _pressing);
+    }
+
+    private bool AnyIsOverdue()
+    {
+        for (var place = 0; place < gate.Places; place++)
+        {
+            if (ledger[place] is { LeaseId: not 0 } slot && ledger.IsOverdue(slot, settings.LeakThreshold))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,158 @@
+using System.Data;
+using Npgsql;
+using SafePool.Errors;
+using SafePool.Leases;
+
+namespace SafePool;
+
+/// <summary>A connection of a <see cref="ConnectionPool"/> for a while. Dispose it and the connection is back.</summary>
+/// <remarks>
+/// <para>
+/// Copies are one lease: disposing any of them returns it, disposing again does nothing, and using one afterwards throws
+/// <see cref="ObjectDisposedException"/>. <c>default(Lease)</c> is a lease that was returned.
+/// </para>
+/// <para>
+/// A lease of which every copy was lost is found by the garbage collector and taken back. A copy of a <em>returned</em> lease that is
+/// kept in a field hides later losses on the same place, and so does nothing else: do not keep leases.
+/// </para>
+/// <para>
+/// Dispose commands, readers and transactions before the lease, and never use a reader or transaction that was disposed: Npgsql re-uses those
+/// objects for the next user of the physical connection.
+/// </para>
+/// </remarks>
+public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
+{
+    private readonly LeaseHandle? _handle;
+    private readonly long _id;
+
+    internal Lease(LeaseHandle handle, long id)
+    {
+        _handle = handle;
+        _id = id;
+    }
+
+    /// <summary>Gets the lease's number, unique in its pool; 0 for <c>default</c>.</summary>
+    public long Id => _id;
+
+    /// <summary>Gets the open connection.</summary>
+    /// <remarks>Closing it does not end the lease; disposing the lease does.</remarks>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    public NpgsqlConnection Connection
+    {
+        get
+        {
+            var slot = Slot;
+            // The connection first, then the id: ids never come back, so a match proves that the connection belongs to this lease.
+            var connection = slot.Connection;
+            Volatile.ReadBarrier();
+            ObjectDisposedException.ThrowIf(slot.LeaseId != _id || connection is null, typeof(Lease));
+            slot.WasUsed = true;
+            return connection;
+        }
+    }
+
+    internal LeaseHandle? Handle => _handle;
+
+    private LeaseSlot Slot => _handle?.Slot ?? throw new ObjectDisposedException(nameof(Lease), Sentences.LeaseReturned);
+
+    /// <summary>Compares two leases.</summary>
+    /// <param name="left">One lease.</param>
+    /// <param name="right">Another.</param>
+    /// <returns>Whether they are copies of one lease.</returns>
+    public static bool operator ==(Lease left, Lease right) => left.Equals(right);
+
+    /// <summary>Compares two leases.</summary>
+    /// <param name="left">One lease.</param>
+    /// <param name="right">Another.</param>
+    /// <returns>Whether they are different leases.</returns>
+    public static bool operator !=(Lease left, Lease right) => !left.Equals(right);
+
+    /// <summary>Makes a command on this lease's connection.</summary>
+    /// <param name="commandText">Its SQL, if it is known already.</param>
+    /// <returns>A command; dispose it before the lease.</returns>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    public NpgsqlCommand CreateCommand(string? commandText = null)
+    {
+        var command = Connection.CreateCommand();
+        command.CommandText = commandText ?? "";
+        Slot.LastCommand = command;
+        return command;
+    }
+
+    /// <summary>Makes a batch on this lease's connection.</summary>
+    /// <returns>A batch; dispose it before the lease.</returns>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    public NpgsqlBatch CreateBatch()
+    {
+        var batch = Connection.CreateBatch();
+        Slot.LastCommand = batch;
+        return batch;
+    }
+
+    /// <summary>Begins a transaction. Left open, it is rolled back when the lease comes back, and a warning says so.</summary>
+    /// <param name="level">Its isolation level; the server's default if unspecified.</param>
+    /// <returns>The transaction; dispose it before the lease.</returns>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    public NpgsqlTransaction BeginTransaction(IsolationLevel level = IsolationLevel.Unspecified)
+    {
+        var transaction = Connection.BeginTransaction(level);
+        Slot.LastTransaction = transaction;
+        return transaction;
+    }
+
+    /// <summary>Begins a transaction. Left open, it is rolled back when the lease comes back, and a warning says so.</summary>
+    /// <param name="level">Its isolation level; the server's default if unspecified.</param>
+    /// <param name="cancellationToken">Cancels the beginning.</param>
+    /// <returns>The transaction; dispose it before the lease.</returns>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    public async ValueTask<NpgsqlTransaction> BeginTransactionAsync(
+        IsolationLevel level = IsolationLevel.Unspecified, CancellationToken cancellationToken = default)
+    {
+        var slot = Slot;
+        var transaction = await Connection.BeginTransactionAsync(level, cancellationToken).ConfigureAwait(false);
+        if (slot.LeaseId == _id)
+        {
+            slot.LastTransaction = transaction;
+        }
+
+        return transaction;
+    }
+
+    /// <summary>Cancels the running command of this lease, if there is one.</summary>
+    /// <remarks>
+    /// For readers that are left early: Npgsql reads the rest of a result when its reader is disposed, so cancel first. Blocks for the
+    /// moment that a cancel request takes. Does nothing when nothing runs, or when the lease was returned.
+    /// </remarks>
+    public void Cancel()
+    {
+        if (_handle is { Slot: var slot } && slot.Connection is { } connection && slot.LeaseId == _id)
+        {
+            slot.Pool.Cancel(slot, connection);
+        }
+    }
+
+    /// <summary>Returns the lease. Cancels what still runs on it, rolls back an open transaction, resets the session.</summary>
+    /// <remarks>
+    /// Blocks only to roll back an open transaction or to run hooks. When a command still runs, or a reader is still open, its cancelling goes on in the
+    /// background. Never throws: what goes wrong is logged, and costs the connection, not the place.
+    /// </remarks>
+    public void Dispose() => _handle?.Slot.Pool.Return(_handle, _id);
+
+    /// <summary>Returns the lease. Cancels what still runs on it, rolls back an open transaction, resets the session.</summary>
+    /// <remarks>
+    /// Completes when the connection is back or given up. Never throws: what goes wrong is logged, and costs the connection, not the place.
+    /// </remarks>
+    /// <returns>A task that is complete already unless there was something to say to the server.</returns>
+    public ValueTask DisposeAsync() => _handle is null ? ValueTask.CompletedTask : _handle.Slot.Pool.ReturnAsync(_handle, _id);
+
+    /// <summary>Compares with another lease.</summary>
+    /// <param name="other">Another lease.</param>
+    /// <returns>Whether both are copies of one lease.</returns>
+    public bool Equals(Lease other) => ReferenceEquals(_handle, other._handle) && _id == other._id;
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is Lease other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => _id.GetHashCode();
+}

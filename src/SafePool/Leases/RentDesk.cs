@@ -1,0 +1,301 @@
+using System.Data;
+using System.Globalization;
+using System.Runtime.ExceptionServices;
+using System.Transactions;
+using Npgsql;
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Errors;
+using SafePool.Maintenance;
+using SafePool.Options;
+
+namespace SafePool.Leases;
+
+/// <summary>Rents that are not served at once: they wait, look closer, prepare the session, or learn why not.</summary>
+/// <remarks>Members with <c>blocking</c> complete synchronously when it is true.</remarks>
+internal sealed class RentDesk
+{
+    private readonly Func<PoolSnapshot> _look;
+    private readonly PoolSettings _settings;
+    private readonly PoolClock _clock;
+    private readonly AdmissionGate _gate;
+    private readonly WaitingRoom _room;
+    private readonly LeaseLedger _ledger;
+    private readonly IConnectionSource _source;
+    private readonly PhysicalConnections _physicals;
+    private readonly ConnectionCare _care;
+    private readonly ConnectionOpener _opener;
+    private readonly ConnectionReturner _returner;
+    private readonly Action _onQueued;
+    private long _totalWaits;
+    private long _totalTimeouts;
+    private long _totalRejected;
+
+    public RentDesk(
+        Func<PoolSnapshot> look,
+        PoolSettings settings,
+        PoolClock clock,
+        AdmissionGate gate,
+        LeaseLedger ledger,
+        IConnectionSource source,
+        PhysicalConnections physicals,
+        ConnectionOpener opener,
+        ConnectionReturner returner)
+    {
+        _look = look;
+        _settings = settings;
+        _clock = clock;
+        _gate = gate;
+        _room = new WaitingRoom(gate, clock.Provider);
+        _ledger = ledger;
+        _source = source;
+        _physicals = physicals;
+        _care = new ConnectionCare(source, physicals);
+        _opener = opener;
+        _returner = returner;
+        _onQueued = OnQueued;
+    }
+
+    public long TotalWaits => Volatile.Read(ref _totalWaits);
+
+    public long TotalTimeouts => Volatile.Read(ref _totalTimeouts);
+
+    public long TotalRejected => Volatile.Read(ref _totalRejected);
+
+    /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
+    public async ValueTask<Lease> RentAsync(
+        RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
+    {
+        if (held is null)
+        {
+            RefuseFaults(options);
+            RefuseAmbientTransaction();
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        var begun = _clock.Exact;
+        var patience = options?.AcquireTimeout ?? _settings.AcquireTimeout;
+        var deadline = _clock.After(begun, patience);
+        var returning = held is not null;
+        while (true)
+        {
+            var slot = held;
+            held = null;
+            if (slot is null)
+            {
+                var admission = patience == TimeSpan.Zero
+                    ? TakeNow()
+                    : blocking
+                        ? _room.Wait(deadline, returning, _onQueued)
+                        : await _room.WaitAsync(deadline, returning, _onQueued, cancellationToken).ConfigureAwait(false);
+                slot = admission.Outcome == AdmissionOutcome.Granted
+                    ? _ledger[admission.Place]
+                    : throw Refusal(admission, begun, cancellationToken);
+            }
+
+            if (await TryReadyAsync(slot, blocking).ConfigureAwait(false))
+            {
+                return await IssueAsync(slot, site, options, blocking, cancellationToken).ConfigureAwait(false);
+            }
+
+            // Its connection was gone. It was admitted before all who wait now, so it goes to the front.
+            returning = true;
+        }
+    }
+
+    /// <summary>Rents what is idle, or nothing.</summary>
+    public bool TryRent(RentSite site, LeaseSlot? held, out Lease lease)
+    {
+        if (held is null)
+        {
+            RefuseAmbientTransaction();
+        }
+
+        for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
+        {
+            if (Synchronously.Result(TryReadyAsync(slot, blocking: true)))
+            {
+                lease = Synchronously.Result(IssueAsync(slot, site, options: null, blocking: true, CancellationToken.None));
+                return true;
+            }
+        }
+
+        lease = default;
+        return _gate.IsClosed ? throw new PoolClosedException(_look()) : false;
+    }
+
+    /// <summary>Turns a lease into a plain connection that returns itself when it is closed.</summary>
+    public NpgsqlConnection Detach(Lease lease)
+    {
+        var slot = lease.Handle!.Slot;
+        var connection = slot.Connection!;
+        var physical = _settings.Reset == SessionReset.Strict ? _source.Identify(connection) : null;
+
+        // Kept by the slot, so that the collector does not take it for lost: the user holds the connection, not the handle.
+        slot.Handle = lease.Handle;
+        connection.StateChange += (_, change) =>
+        {
+            if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
+            {
+                OnDetachedClosed(slot, connection, physical);
+            }
+        };
+        return connection;
+    }
+
+    /// <summary>Cancels what runs on a lease.</summary>
+    public void Cancel(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        switch (slot.LastCommand)
+        {
+            case NpgsqlCommand command:
+                command.Cancel();
+                break;
+            case NpgsqlBatch batch:
+                batch.Cancel();
+                break;
+            case null when _source.StateOf(connection) != ConnectionState.Open:
+                // Made without the lease, by Dapper for example.
+                Task.Run(() => _source.CancelAsync(connection)).GetAwaiter().GetResult();
+                break;
+        }
+    }
+
+    private LeaseSlot? TakeIdle() => _gate.TryTake(out var place) ? _ledger[place] : null;
+
+    /// <summary>A budget of zero: what is idle now, or nothing. Something is opened all the same, for the next one.</summary>
+    private AdmissionResult TakeNow()
+    {
+        if (_gate.TryTake(out var place))
+        {
+            return new AdmissionResult(AdmissionOutcome.Granted, place);
+        }
+
+        _opener.OpenSpeculatively();
+        return new AdmissionResult(_gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut);
+    }
+
+    /// <summary>Sees to it that an open, fit connection is in a place that is held; gives the place up and says false when there is none.</summary>
+    private async ValueTask<bool> TryReadyAsync(LeaseSlot slot, bool blocking)
+    {
+        if (slot.Connection is null)
+        {
+            slot.Connection = _source.TryTake();
+            slot.Generation = _physicals.Generation;
+        }
+
+        if (slot.Connection is { } connection)
+        {
+            if (!_physicals.NeedsCare || await _care.TryMakeFitAsync(connection, blocking).ConfigureAwait(false))
+            {
+                return true;
+            }
+
+            _physicals.CountClosed();
+        }
+
+        slot.Reset();
+        _opener.Vacate(slot.Place);
+        return false;
+    }
+
+    private async ValueTask<Lease> IssueAsync(
+        LeaseSlot slot, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
+    {
+        slot.Prepare(site, options);
+        try
+        {
+            if (options?.StatementTimeout is { } timeout)
+            {
+                var sql = string.Create(CultureInfo.InvariantCulture, $"SET statement_timeout = {(long)timeout.TotalMilliseconds}");
+                await _source.ExecuteAsync(slot.Connection!, sql, blocking).ConfigureAwait(false);
+            }
+
+            if (_settings.LeaseRented is { } hook)
+            {
+                await Hooks.RunAsync(hook, slot.Connection!, blocking, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            await _returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+            throw;
+        }
+
+        var handle = slot.Handle!;
+        slot.Handle = null;
+        return new Lease(handle, slot.Issue(site, options, _clock.Exact));
+    }
+
+    private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    {
+        if (connection.FullState == ConnectionState.Broken)
+        {
+            // Npgsql raises this inside its locks: nothing may go on here.
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static state => _ = state.Returner.ReturnAsync(state.Slot, blocking: false).AsTask(),
+                (Returner: _returner, Slot: slot),
+                preferLocal: false);
+            return;
+        }
+
+        // A closed connection could be opened again, past the gate; a disposed one cannot.
+        connection.Dispose();
+        if (physical is not null)
+        {
+            physical.NeedsUnprepare = true;
+            _physicals.RequireCare();
+        }
+
+        _returner.ReturnClosed(slot);
+    }
+
+    private void OnQueued()
+    {
+        Interlocked.Increment(ref _totalWaits);
+        _opener.Pump();
+    }
+
+    private Exception Refusal(AdmissionResult admission, long begun, CancellationToken cancellationToken)
+    {
+        switch (admission.Outcome)
+        {
+            case AdmissionOutcome.Cancelled:
+                return new OperationCanceledException(cancellationToken);
+            case AdmissionOutcome.Failed:
+                // As it was thrown, with its own stack.
+                ExceptionDispatchInfo.Throw(admission.Error!);
+                return admission.Error!;
+            case AdmissionOutcome.Closed:
+                return new PoolClosedException(_look());
+            case AdmissionOutcome.Rejected:
+                Interlocked.Increment(ref _totalRejected);
+                return new PoolRejectedException(_look(), _settings.MaxWaiters);
+            default:
+                Interlocked.Increment(ref _totalTimeouts);
+                return OutOfTime(_look(), _clock.Since(begun));
+        }
+    }
+
+    /// <summary>With room left in the pool it was the server that was waited for, not a lease.</summary>
+    private static PoolException OutOfTime(PoolSnapshot pool, TimeSpan waited)
+        => pool.Leased + pool.Quarantined >= pool.MaxSize
+            ? new PoolExhaustedException(pool, waited)
+            : new ConnectTimeoutException(pool, pool.Opening > 0 ? AcquirePhase.Opening : AcquirePhase.Queued, waited);
+
+    private static void RefuseFaults(RentOptions? options)
+    {
+        if (options is not null && ConnectionPoolOptionsValidator.FaultOf(options) is { } fault)
+        {
+            throw new ArgumentException(fault, nameof(options));
+        }
+    }
+
+    private void RefuseAmbientTransaction()
+    {
+        if (_settings.RefusesAmbientTransactions && Transaction.Current is not null)
+        {
+            throw new InvalidOperationException(Sentences.AmbientTransaction);
+        }
+    }
+}

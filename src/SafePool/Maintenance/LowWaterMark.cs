@@ -1,0 +1,38 @@
+namespace SafePool.Maintenance;
+
+/// <summary>The lowest value seen during a sliding window: how many idle connections were never needed.</summary>
+/// <remarks>Values that a later, lower or equal one has overtaken can never be the minimum again, so only the others are kept.</remarks>
+internal sealed class LowWaterMark(PoolClock clock, TimeSpan window)
+{
+    private readonly LinkedList<(long At, int Value)> _rising = new();
+    private long? _begin;
+
+    /// <summary>Notes a value; returns the lowest of the window, or 0 as long as the window has not been watched in full.</summary>
+    public int Observe(int value)
+    {
+        var now = clock.Exact;
+        _begin ??= now;
+        while (_rising.Last is { } last && last.Value.Value >= value)
+        {
+            _rising.RemoveLast();
+        }
+
+        _rising.AddLast((now, value));
+
+        // The last value before the window began was still in force when it did, so it counts.
+        var windowBegin = now - clock.After(0, window);
+        while (_rising.First?.Next is { } second && second.Value.At <= windowBegin)
+        {
+            _rising.RemoveFirst();
+        }
+
+        return _begin <= windowBegin ? _rising.First!.Value.Value : 0;
+    }
+
+    /// <summary>Starts over, because what was counted has changed.</summary>
+    public void Restart()
+    {
+        _rising.Clear();
+        _begin = null;
+    }
+}

@@ -1,0 +1,166 @@
+using Microsoft.Extensions.Logging;
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Leaks;
+using SafePool.Leases;
+using SafePool.Options;
+using SafePool.Telemetry;
+
+namespace SafePool.Maintenance;
+
+/// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
+/// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
+internal sealed class Upkeep(
+    PoolSettings settings,
+    PoolClock clock,
+    AdmissionGate gate,
+    LeaseLedger ledger,
+    IConnectionSource source,
+    PhysicalConnections physicals,
+    ConnectionOpener opener,
+    ConnectionReturner returner,
+    DroppedLeases dropped,
+    ILogger logger)
+{
+    private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
+
+    private readonly ConnectionCare _care = new(source, physicals);
+    private readonly LowWaterMark _spare = new(clock, settings.IdleTimeout);
+    private int _isRunning;
+    private long _nextFill = long.MinValue;
+    private TimeSpan _fillPause = MaintenanceLoop.Period;
+
+    /// <summary>Runs one tick, unless the previous one is still at it.</summary>
+    public async Task RunAsync()
+    {
+        if (Interlocked.Exchange(ref _isRunning, 1) == 1)
+        {
+            return;
+        }
+
+        try
+        {
+            returner.CheckQuarantine();
+            dropped.Check();
+            physicals.Refresh();
+            if (physicals.NeedsCare)
+            {
+                await CareForIdleAsync().ConfigureAwait(false);
+            }
+
+            await RetireSurplusAsync().ConfigureAwait(false);
+            Fill();
+        }
+        catch (Exception error)
+        {
+            Log.MaintenanceFailed(logger, settings.Name, error);
+        }
+        finally
+        {
+            Volatile.Write(ref _isRunning, 0);
+        }
+    }
+
+    /// <summary>Looks at every idle connection once: what is too old is retired.</summary>
+    private async Task CareForIdleAsync()
+    {
+        var retired = 0;
+        for (var rest = gate.Idle; rest > 0 && gate.TryTake(out var place); rest--)
+        {
+            if (source.TryTake() is not { } connection)
+            {
+                opener.Vacate(place);
+            }
+            else if (await _care.TryMakeFitAsync(connection, blocking: false).ConfigureAwait(false))
+            {
+                source.Close(connection);
+                opener.HandOn(ledger[place]);
+            }
+            else
+            {
+                physicals.CountClosed();
+                opener.Vacate(place);
+                retired++;
+            }
+        }
+
+        Note(retired, "too old");
+    }
+
+    /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
+    private async Task RetireSurplusAsync()
+    {
+        if (settings.IdleTimeout == Timeout.InfiniteTimeSpan)
+        {
+            return;
+        }
+
+        var counts = gate.Read();
+        var surplus = Math.Min(_spare.Observe(counts.Idle), counts.Places - counts.Vacant - settings.MinSize);
+        if (surplus <= 0)
+        {
+            return;
+        }
+
+        var retired = 0;
+        while (retired < surplus && gate.TryTake(out var place))
+        {
+            if (source.TryTake() is { } connection)
+            {
+                if (!await source.RetireAsync(connection, blocking: false).ConfigureAwait(false))
+                {
+                    opener.HandOn(ledger[place]);
+                    break;
+                }
+
+                physicals.CountClosed();
+            }
+
+            opener.Vacate(place);
+            retired++;
+        }
+
+        _spare.Restart();
+        Note(retired, "not needed");
+    }
+
+    private void Fill()
+    {
+        if (clock.Exact < _nextFill)
+        {
+            return;
+        }
+
+        while (opener.Fill(settings.MinSize) is { } open)
+        {
+            _ = WatchFillAsync(open);
+        }
+    }
+
+    private async Task WatchFillAsync(Task<Exception?> open)
+    {
+        if (await open.ConfigureAwait(false) is not { } error)
+        {
+            _fillPause = MaintenanceLoop.Period;
+            return;
+        }
+
+        if (gate.IsClosed)
+        {
+            return;
+        }
+
+        var pause = _fillPause;
+        _nextFill = clock.After(clock.Exact, pause);
+        _fillPause = pause * 2 < _longestFillPause ? pause * 2 : _longestFillPause;
+        Log.FillFailed(logger, settings.Name, settings.MinSize, pause.TotalSeconds, error);
+    }
+
+    private void Note(int retired, string reason)
+    {
+        if (retired > 0)
+        {
+            Log.Retired(logger, settings.Name, retired, reason);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+using Microsoft.Extensions.Options;
+
+namespace SafePool.Options;
+
+/// <summary>Checks <see cref="ConnectionPoolOptions"/> as a whole: every fault at once, each with the option, its value and the remedy.</summary>
+internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<ConnectionPoolOptions>
+{
+    private static readonly TimeSpan OneDay = TimeSpan.FromDays(1);
+
+    public ValidateOptionsResult Validate(string? name, ConnectionPoolOptions options)
+    {
+        var faults = new Faults();
+        _ = Check(options, faults);
+        return faults.Any ? ValidateOptionsResult.Fail(faults.All) : ValidateOptionsResult.Success;
+    }
+
+    /// <summary>Turns options into settings, or throws <see cref="OptionsValidationException"/> with every fault.</summary>
+    public static PoolSettings Settle(ConnectionPoolOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var faults = new Faults();
+        var settings = Check(options, faults);
+        return settings is null || faults.Any
+            ? throw new OptionsValidationException(nameof(ConnectionPoolOptions), typeof(ConnectionPoolOptions), faults.All)
+            : settings;
+    }
+
+    /// <summary>What is wrong with the options of one rent; null when nothing is.</summary>
+    public static string? FaultOf(RentOptions options)
+    {
+        var faults = new Faults();
+        if (options.AcquireTimeout is { } timeout && timeout != TimeSpan.Zero)
+        {
+            faults.UnlessWithin(nameof(options.AcquireTimeout), timeout, TimeSpan.FromTicks(1), OneDay, orInfinite: true);
+        }
+
+        faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);
+        if (options.ExpectedHold is { } hold)
+        {
+            faults.UnlessWithin(nameof(options.ExpectedHold), hold, TimeSpan.FromTicks(1), TimeSpan.MaxValue);
+        }
+
+        return faults.Any ? string.Join(' ', faults.All) : null;
+    }
+
+    private static PoolSettings? Check(ConnectionPoolOptions options, Faults faults)
+    {
+        CheckRanges(options, faults);
+        if (ConnectionStringReader.TryRead(options, faults) is not { } text)
+        {
+            return null;
+        }
+
+        var maxSize = text.MaxSize ?? options.MaxSize;
+        var minSize = text.MinSize ?? options.MinSize;
+        faults.UnlessWithin(nameof(options.MaxSize), maxSize, 1, 10_000);
+        faults.UnlessWithin(nameof(options.MinSize), minSize, 0, 10_000);
+        if (minSize > maxSize)
+        {
+            faults.Add($"MinSize ({minSize}) must not exceed MaxSize ({maxSize}). Lower the first or raise the second.");
+        }
+
+        var connectTimeout = text.ConnectTimeout ?? options.ConnectTimeout;
+        faults.UnlessWithin(nameof(options.ConnectTimeout), connectTimeout, TimeSpan.FromTicks(1), TimeSpan.FromSeconds(1024));
+
+        return faults.Any
+            ? null
+            : new PoolSettings
+            {
+                Name = options.Name ?? text.Database,
+                DataSourceString = text.ForDataSource(maxSize, connectTimeout),
+                ConfigureDataSource = options.ConfigureDataSource,
+                RefusesAmbientTransactions = text.Enlist,
+                MinSize = minSize,
+                MaxSize = maxSize,
+                MaxWaiters = options.MaxWaiters,
+                MaxConcurrentOpens = options.MaxConcurrentOpens,
+                AcquireTimeout = options.AcquireTimeout,
+                ConnectTimeout = connectTimeout,
+                SessionTimeouts = text.SessionTimeouts,
+                IdleTimeout = text.IdleTimeout ?? options.IdleTimeout,
+                MaxLifetime = text.MaxLifetime ?? options.MaxLifetime,
+                Reset = text.Reset ?? options.Reset,
+                PhysicalConnectionOpened = options.PhysicalConnectionOpened,
+                LeaseRented = options.LeaseRented,
+                LeaseReturning = options.LeaseReturning,
+                LeakThreshold = options.Leaks.Threshold,
+            };
+    }
+
+    private static void CheckRanges(ConnectionPoolOptions options, Faults faults)
+    {
+        if (options.Name is { Length: 0 })
+        {
+            faults.Add("Name is empty. Give it a name, or leave it null for the name of the database.");
+        }
+
+        if (!Enum.IsDefined(options.Reset))
+        {
+            faults.Add($"Reset ({options.Reset}) is not one of {string.Join(", ", Enum.GetNames<SessionReset>())}.");
+        }
+
+        faults.UnlessWithin(nameof(options.MaxWaiters), options.MaxWaiters, 0, 1_000_000);
+        faults.UnlessWithin(nameof(options.MaxConcurrentOpens), options.MaxConcurrentOpens, 1, 1_000);
+        faults.UnlessWithin(nameof(options.AcquireTimeout), options.AcquireTimeout, TimeSpan.FromTicks(1), OneDay, orInfinite: true);
+        faults.UnlessWithin(nameof(options.IdleTimeout), options.IdleTimeout, TimeSpan.FromSeconds(1), OneDay, orInfinite: true);
+        faults.UnlessWithin(nameof(options.MaxLifetime), options.MaxLifetime, TimeSpan.FromSeconds(1), TimeSpan.FromDays(30), orInfinite: true);
+        faults.UnlessWithin("Leaks.Threshold", options.Leaks.Threshold, TimeSpan.FromTicks(1), OneDay);
+        faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);
+        faults.UnlessServerTimeout(nameof(options.LockTimeout), options.LockTimeout);
+        faults.UnlessServerTimeout(nameof(options.IdleInTransactionTimeout), options.IdleInTransactionTimeout);
+        faults.UnlessServerTimeout(nameof(options.TransactionTimeout), options.TransactionTimeout);
+    }
+}

@@ -1,0 +1,156 @@
+using System.Globalization;
+using Npgsql;
+
+namespace SafePool.Options;
+
+/// <summary>What a connection string says about the pool, and what it must become for Npgsql (design decision D1).</summary>
+/// <remarks>
+/// A setting that means the same as an option is the value of that option when it was left unset; both given and different is a fault
+/// that prints both. No other part of the string is ever printed: a badly quoted password can look like any of them.
+/// </remarks>
+internal sealed class ConnectionStringReader
+{
+    // Above MaxSize, so that nothing ever queues inside Npgsql, not even beside a user's Clone().
+    private const int Headroom = 100;
+
+    private readonly NpgsqlConnectionStringBuilder _builder;
+
+    private ConnectionStringReader(NpgsqlConnectionStringBuilder builder) => _builder = builder;
+
+    public int? MaxSize { get; private set; }
+
+    public int? MinSize { get; private set; }
+
+    public TimeSpan? ConnectTimeout { get; private set; }
+
+    public TimeSpan? IdleTimeout { get; private set; }
+
+    public TimeSpan? MaxLifetime { get; private set; }
+
+    public SessionReset? Reset { get; private set; }
+
+    public IReadOnlyList<SessionTimeout> SessionTimeouts { get; private set; } = [];
+
+    public bool Enlist { get; private set; }
+
+    public string Database => _builder.Database ?? _builder.Username ?? "postgres";
+
+    public static ConnectionStringReader? TryRead(ConnectionPoolOptions options, Faults faults)
+    {
+        if (string.IsNullOrWhiteSpace(options.ConnectionString))
+        {
+            faults.Add("ConnectionString is empty. Set it to an Npgsql connection string such as 'Host=localhost;Database=orders;Username=app'.");
+            return null;
+        }
+
+        NpgsqlConnectionStringBuilder builder;
+        try
+        {
+            builder = new NpgsqlConnectionStringBuilder(options.ConnectionString);
+        }
+        catch (Exception error) when (error is ArgumentException or FormatException or InvalidCastException or OverflowException)
+        {
+            faults.Add("ConnectionString cannot be read by Npgsql (its words are withheld, they could show the password). Check the keywords, and quote values that contain ';' or '='.");
+            return null;
+        }
+
+        var reader = new ConnectionStringReader(builder) { Enlist = builder.Enlist };
+        reader.Refuse(faults);
+        reader.Adopt(options, faults);
+        return reader;
+    }
+
+    /// <summary>The string for Npgsql's data source. Holds the password.</summary>
+    public string ForDataSource(int maxSize, TimeSpan connectTimeout)
+    {
+        var options = SessionTimeoutOptions.Write(_builder.Options, SessionTimeouts);
+        var builder = new NpgsqlConnectionStringBuilder(_builder.ConnectionString)
+        {
+            // Equal bounds switch Npgsql's pruning off and open nothing.
+            MinPoolSize = maxSize + Headroom,
+            MaxPoolSize = maxSize + Headroom,
+            ConnectionLifetime = 0,
+            KeepAlive = 0,
+            Timeout = (int)Math.Ceiling(connectTimeout.TotalSeconds),
+            NoResetOnClose = Reset == SessionReset.Rollback,
+            // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not.
+            Enlist = false,
+            ApplicationName = _builder.ApplicationName,
+        };
+
+        // 300 s and 10 s are Npgsql's defaults; with pruning off they only have to be consistent.
+        builder.ConnectionIdleLifetime = 300;
+        builder.ConnectionPruningInterval = 10;
+        if (options.Length > 0)
+        {
+            builder.Options = options;
+        }
+
+        if (!Says("Host Recheck Seconds"))
+        {
+            builder.HostRecheckSeconds = 0;
+        }
+
+        return builder.ConnectionString;
+    }
+
+    private void Refuse(Faults faults)
+    {
+        if (!_builder.Pooling)
+        {
+            faults.Add("ConnectionString says Pooling=false: SafePool governs Npgsql's pooled connections. Remove it.");
+        }
+
+        if (_builder.Multiplexing)
+        {
+            faults.Add("ConnectionString says Multiplexing=true: a multiplexed connection belongs to no lease. Remove it.");
+        }
+
+        if (_builder.KeepAlive != 0)
+        {
+            faults.Add($"ConnectionString says Keepalive={_builder.KeepAlive}: Npgsql would break idle connections behind the pool's back. Remove it, or use 'TCP Keepalive=true'.");
+        }
+    }
+
+    private void Adopt(ConnectionPoolOptions options, Faults faults)
+    {
+        MaxSize = Merge(nameof(options.MaxSize), options.MaxSizeSet, "Maximum Pool Size", _builder.MaxPoolSize, faults);
+        MinSize = Merge(nameof(options.MinSize), options.MinSizeSet, "Minimum Pool Size", _builder.MinPoolSize, faults);
+        ConnectTimeout = Merge(nameof(options.ConnectTimeout), options.ConnectTimeoutSet, "Timeout", Seconds(_builder.Timeout), faults);
+        IdleTimeout = Merge(nameof(options.IdleTimeout), options.IdleTimeoutSet, "Connection Idle Lifetime", Seconds(_builder.ConnectionIdleLifetime), faults);
+        MaxLifetime = Merge(
+            nameof(options.MaxLifetime),
+            options.MaxLifetimeSet,
+            "Connection Lifetime",
+            _builder.ConnectionLifetime == 0 ? Timeout.InfiniteTimeSpan : Seconds(_builder.ConnectionLifetime),
+            faults);
+
+        // Strict resets as well, only more, so it does not contradict 'No Reset On Close=false'.
+        var reset = options.ResetSet == SessionReset.Strict ? SessionReset.Strict : SessionReset.Full;
+        Reset = Merge(nameof(options.Reset), options.ResetSet, "No Reset On Close", _builder.NoResetOnClose ? SessionReset.Rollback : reset, faults);
+
+        SessionTimeouts = SessionTimeoutOptions.Merge(_builder.Options, options, faults);
+    }
+
+    private static TimeSpan Seconds(int seconds) => TimeSpan.FromSeconds(seconds);
+
+    private T? Merge<T>(string option, T? set, string keyword, T text, Faults faults)
+        where T : struct
+    {
+        if (!Says(keyword))
+        {
+            return set;
+        }
+
+        if (set is { } value && !value.Equals(text))
+        {
+            faults.Add(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{option} ({value}) and '{keyword}' in the connection string ({text}) differ. Keep one of them."));
+        }
+
+        return text;
+    }
+
+    private bool Says(string keyword) => _builder.ShouldSerialize(keyword);
+}

@@ -1,0 +1,56 @@
+using Npgsql;
+
+namespace SafePool.Options;
+
+/// <summary>The frozen, validated form of <see cref="ConnectionPoolOptions"/>: what everything inside reads.</summary>
+internal sealed record PoolSettings
+{
+    /// <summary>How long a return waits for a command of another flow, or for the rest of a cancelled result, before it stops being polite.</summary>
+    public static readonly TimeSpan ReturnPatience = TimeSpan.FromSeconds(2);
+
+    public required string Name { get; init; }
+
+    /// <summary>For Npgsql: with everything in it that makes Npgsql's own pool obey (design decision D1). Holds the password.</summary>
+    public required string DataSourceString { get; init; }
+
+    public required Action<NpgsqlDataSourceBuilder>? ConfigureDataSource { get; init; }
+
+    public required bool RefusesAmbientTransactions { get; init; }
+
+    public required int MinSize { get; init; }
+
+    public required int MaxSize { get; init; }
+
+    public required int MaxWaiters { get; init; }
+
+    public required int MaxConcurrentOpens { get; init; }
+
+    public required TimeSpan AcquireTimeout { get; init; }
+
+    public required TimeSpan ConnectTimeout { get; init; }
+
+    public required IReadOnlyList<SessionTimeout> SessionTimeouts { get; init; }
+
+    public required TimeSpan IdleTimeout { get; init; }
+
+    public required TimeSpan MaxLifetime { get; init; }
+
+    public required SessionReset Reset { get; init; }
+
+    public required Func<NpgsqlConnection, CancellationToken, ValueTask>? PhysicalConnectionOpened { get; init; }
+
+    public required Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseRented { get; init; }
+
+    public required Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning { get; init; }
+
+    public required TimeSpan LeakThreshold { get; init; }
+
+    // A record prints its members; these must never print the password.
+    public override string ToString() => $"PoolSettings '{Name}'";
+}
+
+/// <summary>A server-side timeout that goes in as a start-up option.</summary>
+internal sealed record SessionTimeout(string Parameter, TimeSpan Value)
+{
+    public string Milliseconds => ((long)Value.TotalMilliseconds).ToString(System.Globalization.CultureInfo.InvariantCulture);
+}
