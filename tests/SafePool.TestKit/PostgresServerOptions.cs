@@ -1,0 +1,16 @@
+namespace SafePool.TestKit;
+
+/// <summary>What a test may want different about its own server.</summary>
+public sealed class PostgresServerOptions
+{
+    /// <summary>Gets the settings for postgresql.conf, such as <c>max_connections</c>; they win over the kit's own.</summary>
+    public IDictionary<string, string> Settings { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["max_connections"] = "200",
+        ["fsync"] = "off",
+        ["listen_addresses"] = "127.0.0.1",
+        ["unix_socket_directories"] = "",
+        // Files below the data directory, so that a killed server leaves nothing in /dev/shm.
+        ["dynamic_shared_memory_type"] = "mmap",
+    };
+}

@@ -1,0 +1,186 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace SafePool.TestKit;
+
+/// <summary>One client and its server, and the bytes between them.</summary>
+internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, ProxyTraffic traffic) : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly CancellationTokenSource _ended = new();
+    private readonly StartupReader _startup = new();
+    private readonly ReadyReader _ready = new();
+    private readonly Socket _server = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+    private StartupKind _countedAs;
+    private bool _isOver;
+
+    /// <summary>Gets a task that ends, and never fails, once both sockets are closed.</summary>
+    public Task Completion { get; private set; } = Task.CompletedTask;
+
+    public void Start(Action whenOver) => Completion = RunAsync(whenOver);
+
+    /// <summary>Closes both sockets. Only the first call decides how.</summary>
+    public void End(ConnectionEnd how)
+    {
+        lock (_gate)
+        {
+            if (_isOver)
+            {
+                return;
+            }
+
+            _isOver = true;
+            if (_countedAs == StartupKind.Startup)
+            {
+                traffic.CountClosed(_ready.IsReady);
+            }
+        }
+
+        Close(client, how);
+        Close(_server, how);
+        _ended.Cancel();
+    }
+
+    public void Dispose() => End(ConnectionEnd.Reset);
+
+    private static void Close(Socket socket, ConnectionEnd how)
+    {
+        try
+        {
+            if (how == ConnectionEnd.Reset)
+            {
+                socket.LingerState = new LingerOption(true, 0);
+            }
+            else if (socket.Connected)
+            {
+                socket.Shutdown(SocketShutdown.Both);
+            }
+        }
+        catch (SocketException)
+        {
+            // The other end was faster.
+        }
+
+        socket.Dispose();
+    }
+
+    private async Task RunAsync(Action whenOver)
+    {
+        var how = ConnectionEnd.Reset;
+        try
+        {
+            await Task.Yield();
+            client.NoDelay = true;
+            await ForwardAsync();
+            how = ConnectionEnd.Finish;
+        }
+        catch (Exception fault) when (fault is SocketException or ObjectDisposedException or OperationCanceledException)
+        {
+            // One end broke, the server is not there, or a test ended the connection: break the other end too.
+        }
+
+        End(how);
+        whenOver();
+    }
+
+    private async Task ForwardAsync()
+    {
+        var buffer = new byte[32 * 1024];
+        var first = await ReceiveAsync(client, buffer);
+        if (first == 0)
+        {
+            return;
+        }
+
+        LookAtClient(buffer.AsSpan(0, first));
+        if (traffic.AcceptDelay is { Ticks: > 0 } delay)
+        {
+            await Task.Delay(delay, TimeProvider.System, _ended.Token);
+        }
+
+        await traffic.PassAsync(_ended.Token);
+        await _server.ConnectAsync(serverAddress, _ended.Token);
+        await SendAsync(_server, buffer.AsMemory(0, first));
+
+        // Whichever end finishes first, everything it sent has been passed on by then.
+        var fromClient = PumpAsync(client, _server, buffer, LookAtClient);
+        var fromServer = PumpAsync(_server, client, new byte[32 * 1024], LookAtServer);
+        var finished = await Task.WhenAny(fromClient, fromServer);
+        End(finished.IsCompletedSuccessfully ? ConnectionEnd.Finish : ConnectionEnd.Reset);
+        await Task.WhenAll(fromClient, fromServer);
+    }
+
+    private async Task PumpAsync(Socket from, Socket to, byte[] buffer, Action<ReadOnlySpan<byte>> look)
+    {
+        while (true)
+        {
+            var count = await ReceiveAsync(from, buffer);
+            await traffic.PassAsync(_ended.Token);
+            if (count == 0)
+            {
+                return;
+            }
+
+            look(buffer.AsSpan(0, count));
+            await SendAsync(to, buffer.AsMemory(0, count));
+        }
+    }
+
+    private void LookAtClient(ReadOnlySpan<byte> bytes)
+    {
+        lock (_gate)
+        {
+            _startup.Read(bytes);
+            if (!_isOver && _startup.Kind != StartupKind.Unknown)
+            {
+                CountLocked(_startup.Kind == StartupKind.CancelRequest ? StartupKind.CancelRequest : StartupKind.Startup);
+            }
+        }
+    }
+
+    private void CountLocked(StartupKind kind)
+    {
+        switch (_countedAs, kind)
+        {
+            case (StartupKind.Unknown, StartupKind.Startup):
+                traffic.CountOpened();
+                break;
+            case (StartupKind.Unknown, StartupKind.CancelRequest):
+                traffic.CountCancelRequest();
+                break;
+            case (StartupKind.Startup, StartupKind.CancelRequest):
+                traffic.RecountAsCancelRequest();
+                break;
+        }
+
+        _countedAs = kind;
+    }
+
+    // Before the bytes go out: a client that knows it is ready must not still count as connecting.
+    private void LookAtServer(ReadOnlySpan<byte> bytes)
+    {
+        lock (_gate)
+        {
+            if (_ready.IsReady || _isOver)
+            {
+                return;
+            }
+
+            _ready.Read(bytes, _startup.EncryptionRequests);
+            if (_ready.IsReady && _countedAs == StartupKind.Startup)
+            {
+                traffic.CountReady();
+            }
+        }
+    }
+
+    private async Task<int> ReceiveAsync(Socket from, Memory<byte> buffer) => await from.ReceiveAsync(buffer, _ended.Token);
+
+    private async Task SendAsync(Socket to, ReadOnlyMemory<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            bytes = bytes[await to.SendAsync(bytes, _ended.Token)..];
+        }
+    }
+}

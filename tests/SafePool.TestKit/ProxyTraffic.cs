@@ -1,0 +1,114 @@
+namespace SafePool.TestKit;
+
+/// <summary>What all connections of a proxy share: the counts, and how bytes pass at this moment.</summary>
+internal sealed class ProxyTraffic
+{
+    private readonly Lock _gate = new();
+    private volatile TaskCompletionSource? _stalled;
+    private long _delayTicks;
+    private long _acceptDelayTicks;
+    private int _open;
+    private int _connecting;
+
+    public int Open => Volatile.Read(ref _open);
+
+    public int Connecting => Volatile.Read(ref _connecting);
+
+    public int PeakOpen { get; private set; }
+
+    public int PeakConnecting { get; private set; }
+
+    public int Total { get; private set; }
+
+    public int CancelRequests { get; private set; }
+
+    public TimeSpan Delay
+    {
+        get => new(Volatile.Read(ref _delayTicks));
+        set => Volatile.Write(ref _delayTicks, value.Ticks);
+    }
+
+    public TimeSpan AcceptDelay
+    {
+        get => new(Volatile.Read(ref _acceptDelayTicks));
+        set => Volatile.Write(ref _acceptDelayTicks, value.Ticks);
+    }
+
+    public void Stall()
+    {
+        lock (_gate)
+        {
+            _stalled ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    public void Resume()
+    {
+        lock (_gate)
+        {
+            _stalled?.SetResult();
+            _stalled = null;
+        }
+    }
+
+    /// <summary>Holds back a chunk of bytes for as long as the delay and stalls say.</summary>
+    public async ValueTask PassAsync(CancellationToken cancellationToken)
+    {
+        if (Delay is { Ticks: > 0 } delay)
+        {
+            await Task.Delay(delay, TimeProvider.System, cancellationToken);
+        }
+
+        while (_stalled is { } stalled)
+        {
+            await stalled.Task.WaitAsync(cancellationToken);
+        }
+    }
+
+    public void CountOpened()
+    {
+        lock (_gate)
+        {
+            Total++;
+            PeakOpen = Math.Max(PeakOpen, ++_open);
+            PeakConnecting = Math.Max(PeakConnecting, ++_connecting);
+        }
+    }
+
+    public void CountReady()
+    {
+        lock (_gate)
+        {
+            _connecting--;
+        }
+    }
+
+    public void CountClosed(bool wasReady)
+    {
+        lock (_gate)
+        {
+            _open--;
+            _connecting -= wasReady ? 0 : 1;
+        }
+    }
+
+    public void CountCancelRequest()
+    {
+        lock (_gate)
+        {
+            CancelRequests++;
+        }
+    }
+
+    /// <summary>Takes back a connection that asked for encryption first and then turned out to be a cancel request.</summary>
+    public void RecountAsCancelRequest()
+    {
+        lock (_gate)
+        {
+            Total--;
+            _open--;
+            _connecting--;
+            CancelRequests++;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+namespace SafePool.TestKit;
+
+internal enum StartupKind
+{
+    Unknown,
+    Encryption,
+    Startup,
+    CancelRequest,
+}

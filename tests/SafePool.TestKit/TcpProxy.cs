@@ -1,0 +1,181 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using Npgsql;
+
+namespace SafePool.TestKit;
+
+/// <summary>Stands between clients and a server on loopback, counts connections and breaks them in every way a network does.</summary>
+/// <remarks>
+/// <para>Thread-safety: every member may be called from any thread.</para>
+/// <para>A connection counts from its first bytes on, which tell what it is: cancel requests are counted apart.</para>
+/// </remarks>
+public sealed class TcpProxy : IAsyncDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly EndPoint _server;
+    private readonly ProxyTraffic _traffic = new();
+    private readonly ConcurrentDictionary<ProxiedConnection, byte> _connections = new();
+    private Socket? _listener;
+    private bool _disposed;
+
+    private TcpProxy(string host, int port)
+    {
+        _server = IPAddress.TryParse(host, out var address) ? new IPEndPoint(address, port) : new DnsEndPoint(host, port);
+        Port = FreePort.Pick();
+        Listen();
+    }
+
+    /// <summary>Gets the port on 127.0.0.1 that stands for the server.</summary>
+    public int Port { get; }
+
+    /// <summary>Gets how many connections are open at this moment.</summary>
+    public int OpenConnections => _traffic.Open;
+
+    /// <summary>Gets the most that were ever open at once.</summary>
+    public int PeakConnections => _traffic.PeakOpen;
+
+    /// <summary>Gets how many were opened so far.</summary>
+    public int TotalAccepted => _traffic.Total;
+
+    /// <summary>Gets how many are open that the server has not yet declared ready for a query.</summary>
+    public int Connecting => _traffic.Connecting;
+
+    /// <summary>Gets the most that were ever connecting at once.</summary>
+    public int PeakConnecting => _traffic.PeakConnecting;
+
+    /// <summary>Gets how many connections carried a request to cancel another's command.</summary>
+    public int CancelRequests => _traffic.CancelRequests;
+
+    /// <summary>Gets or sets how much later each chunk of bytes arrives, in each direction. Default: zero.</summary>
+    public TimeSpan Delay
+    {
+        get => _traffic.Delay;
+        set => _traffic.Delay = value;
+    }
+
+    /// <summary>Gets or sets how long a client, once accepted, waits before the server hears of it. Default: zero.</summary>
+    public TimeSpan AcceptDelay
+    {
+        get => _traffic.AcceptDelay;
+        set => _traffic.AcceptDelay = value;
+    }
+
+    /// <summary>Gets or sets whether new clients find nobody listening. Open connections stay.</summary>
+    public bool RefuseNew
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _listener is null;
+            }
+        }
+
+        set
+        {
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                if (value)
+                {
+                    StopListeningLocked();
+                }
+                else if (_listener is null)
+                {
+                    Listen();
+                }
+            }
+        }
+    }
+
+    /// <summary>Opens a proxy in front of the server of a connection string.</summary>
+    public static TcpProxy Start(string connectionString)
+    {
+        var server = new NpgsqlConnectionStringBuilder(connectionString);
+        return server.Host is { Length: > 0 } host && host[0] != '/' && !host.Contains(',', StringComparison.Ordinal)
+            ? new TcpProxy(host, server.Port)
+            : throw new ArgumentException("The proxy needs one host, reached over TCP.", nameof(connectionString));
+    }
+
+    /// <summary>Leads a connection string through this proxy.</summary>
+    /// <remarks>Without encryption, so that the first bytes of a connection tell whether it is a cancel request.</remarks>
+    public string ConnectionString(string original) => new NpgsqlConnectionStringBuilder(original)
+    {
+        Host = "127.0.0.1",
+        Port = Port,
+        SslMode = SslMode.Disable,
+        GssEncryptionMode = GssEncryptionMode.Disable,
+    }.ConnectionString;
+
+    /// <summary>Swallows the network: connections stay open, new ones are accepted, and no byte and no end passes.</summary>
+    public void Stall() => _traffic.Stall();
+
+    /// <summary>Lets pass what has piled up since <see cref="Stall"/>, and all that follows.</summary>
+    public void Resume() => _traffic.Resume();
+
+    /// <summary>Breaks all open connections as a router that forgot them: RST to both ends.</summary>
+    public void ResetAll() => EndAll(ConnectionEnd.Reset);
+
+    /// <summary>Ends all open connections politely: FIN to both ends.</summary>
+    public void CloseAll() => EndAll(ConnectionEnd.Finish);
+
+    /// <summary>Stops listening and resets what is open.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        lock (_gate)
+        {
+            _disposed = true;
+            StopListeningLocked();
+        }
+
+        Resume();
+        var running = _connections.Keys.Select(connection => connection.Completion).ToArray();
+        ResetAll();
+        await Task.WhenAll(running);
+    }
+
+    private void Listen()
+    {
+        _listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        _listener.Bind(new IPEndPoint(IPAddress.Loopback, Port));
+        _listener.Listen(512);
+        _ = AcceptAsync(_listener);
+    }
+
+    private void StopListeningLocked()
+    {
+        _listener?.Dispose();
+        _listener = null;
+    }
+
+    private async Task AcceptAsync(Socket listener)
+    {
+        try
+        {
+            while (true)
+            {
+                Add(await listener.AcceptAsync());
+            }
+        }
+        catch (Exception fault) when (fault is SocketException or ObjectDisposedException)
+        {
+            // The listener was closed, by RefuseNew or for good.
+        }
+    }
+
+    private void Add(Socket client)
+    {
+        var connection = new ProxiedConnection(client, _server, _traffic);
+        _connections.TryAdd(connection, 0);
+        connection.Start(() => _connections.TryRemove(connection, out _));
+    }
+
+    private void EndAll(ConnectionEnd how)
+    {
+        foreach (var connection in _connections.Keys)
+        {
+            connection.End(how);
+        }
+    }
+}
