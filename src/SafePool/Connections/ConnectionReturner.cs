@@ -91,6 +91,8 @@ internal sealed class ConnectionReturner(
                 continue;
             }
 
+            _ = one.Closing.Exception; // Observed: how it ended is seen from the connection.
+
             if (!IsGone(one.Connection))
             {
                 // Its command ended after all. Nobody waits for this connection any more, so it need not be saved.

@@ -97,6 +97,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
     {
+        var physical = Identify(connection);
         for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
         {
             try
@@ -123,9 +124,10 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             }
         }
 
-        var gone = connection.FullState != ConnectionState.Open;
+        var isBroken = connection.FullState == ConnectionState.Broken;
+        physical?.IsRetired = isBroken;
         await CloseAsync(connection, blocking).ConfigureAwait(false);
-        return gone;
+        return isBroken;
     }
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)

@@ -40,7 +40,8 @@ internal sealed class DroppedLeases(
     private readonly ConcurrentQueue<(LeaseSlot Slot, long LeaseId)> _reported = new();
     private readonly List<(LeaseSlot Slot, long LeaseId)> _suspects = [];
     private readonly Lock _working = new();
-    private long _nextCollection;
+    private long _nextCollection = long.MinValue;
+    private volatile bool _foundSome;
     private bool _secondIsDue;
     private TimeSpan _pause = _firstPause;
     private long _totalReclaimed;
@@ -63,6 +64,7 @@ internal sealed class DroppedLeases(
 
     private void Examine()
     {
+        List<(LeaseSlot Slot, long LeaseId)> taken = [];
         lock (_working)
         {
             while (_reported.TryDequeue(out var report))
@@ -73,12 +75,22 @@ internal sealed class DroppedLeases(
             var isPressing = IsPressing();
             for (var i = _suspects.Count - 1; i >= 0; i--)
             {
-                var (slot, leaseId) = _suspects[i];
-                if (slot.LeaseId != leaseId || (MayTakeBack(slot, isPressing) && TakeBack(slot, leaseId)))
+                var suspect = _suspects[i];
+                if (suspect.Slot.LeaseId != suspect.LeaseId)
                 {
                     _suspects.RemoveAt(i);
                 }
+                else if (MayTakeBack(suspect.Slot, isPressing))
+                {
+                    _suspects.RemoveAt(i);
+                    taken.Add(suspect);
+                }
             }
+        }
+
+        foreach (var (slot, leaseId) in taken)
+        {
+            TakeBack(slot, leaseId);
         }
     }
 
@@ -94,25 +106,32 @@ internal sealed class DroppedLeases(
         return !isBusy && (isPressing || ledger.IsOverdue(slot, settings.LeakThreshold));
     }
 
-    private bool TakeBack(LeaseSlot slot, long leaseId)
+    private void TakeBack(LeaseSlot slot, long leaseId)
     {
-        var holder = ledger.Describe(slot);
-        if (holder is not null && slot.TrySettle(leaseId))
+        if (ledger.Describe(slot) is not { } holder || !slot.TrySettle(leaseId))
         {
-            slot.Handle = new LeaseHandle(slot);
-            Interlocked.Increment(ref _totalReclaimed);
-            _pause = _firstPause;
-            _nextCollection = 0;
-            Log.LeaseDropped(logger, settings.Name, holder.ToString());
-            // Never throws; it goes on by itself when the server is slow to answer.
-            _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
+            return;
         }
 
-        return true;
+        slot.Handle = new LeaseHandle(slot);
+        Interlocked.Increment(ref _totalReclaimed);
+        _foundSome = true;
+        Log.LeaseDropped(logger, settings.Name, holder.ToString());
+
+        // Never throws; it goes on by itself when the server is slow to answer.
+        _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
     }
 
     private void CollectIfPressed()
     {
+        if (_foundSome)
+        {
+            // It paid: do not wait so long for the next one.
+            _foundSome = false;
+            _pause = _firstPause;
+            _nextCollection = long.MinValue;
+        }
+
         if (clock.Coarse < _nextCollection)
         {
             return;

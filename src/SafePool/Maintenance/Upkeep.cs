@@ -61,6 +61,30 @@ internal sealed class Upkeep(
         }
     }
 
+    /// <summary>Retires every connection: the idle ones now, the leased ones when they come back.</summary>
+    public void Clear()
+    {
+        // The generation first: what is leased in between then passes for too old and is closed, never for young enough to keep.
+        physicals.Advance();
+        source.Clear();
+        for (var rest = gate.Idle; rest > 0 && gate.TryTake(out var place); rest--)
+        {
+            if (source.TryTake() is { } survivor)
+            {
+                // Opened after the clear, by somebody else.
+                source.Close(survivor);
+                opener.HandOn(ledger[place]);
+            }
+            else
+            {
+                physicals.CountClosed();
+                opener.Vacate(place);
+            }
+        }
+
+        Log.Cleared(logger, settings.Name);
+    }
+
     /// <summary>Looks at every idle connection once: what is too old is retired.</summary>
     private async Task CareForIdleAsync()
     {
