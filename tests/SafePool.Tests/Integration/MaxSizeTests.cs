@@ -1,0 +1,109 @@
+using Npgsql;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Tests.Integration;
+
+public sealed class MaxSizeTests
+{
+    private const int MaxSize = 4;
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    [Trait("Conformance", "3")]
+    [Trait("Conformance", "25")]
+    public async Task Stress_RentsCancellationsClearsAndBreaks_NeverHasMoreSocketsThanMaxSize()
+    {
+        var seed = Random.Shared.Next();
+        TestContext.Current.TestOutputHelper?.WriteLine($"seed {seed}");
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.MinSize, options.AcquireTimeout) = (MaxSize, 1, TimeSpan.FromSeconds(30)), proxy: proxy);
+
+        using var over = new CancellationTokenSource();
+        var longest = WatchAsync(proxy, over.Token);
+        await Task.WhenAll(
+            Enumerable.Range(0, 12).Select(worker => Task.Run(() => WorkAsync(server, new Random(seed + worker)), Cancellation)));
+
+        await over.CancelAsync();
+        TestContext.Current.TestOutputHelper?.WriteLine($"longest {await longest}");
+        Assert.True(await longest < TimeSpan.FromMilliseconds(200), $"{proxy.PeakConnections} sockets at once, for {await longest}, seed {seed}");
+        await Eventually.True(() => server.Snapshot is { Leased: 0, Opening: 0, Waiting: 0, Quarantined: 0 }, "everything is back");
+        var last = await server.Pool.RentAsync(MaxSize, Cancellation);
+        Assert.Equal(MaxSize, last.Select(lease => lease.Session()).Distinct().Count());
+        await last.ReturnAllAsync();
+        Assert.True(proxy.PeakConnections <= MaxSize, $"{proxy.PeakConnections} sockets at once, seed {seed}");
+    }
+
+    private static Task<TimeSpan> WatchAsync(TcpProxy proxy, CancellationToken over) => Task.Factory.StartNew(
+        () =>
+        {
+            var longest = TimeSpan.Zero;
+            long? since = null;
+            while (!over.IsCancellationRequested)
+            {
+                since = proxy.OpenConnections > MaxSize ? since ?? TimeProvider.System.GetTimestamp() : null;
+                if (since is { } begun && TimeProvider.System.GetElapsedTime(begun) is var excess && excess > longest)
+                {
+                    longest = excess;
+                }
+
+                Thread.Yield();
+            }
+
+            return longest;
+        },
+        CancellationToken.None,
+        TaskCreationOptions.LongRunning,
+        TaskScheduler.Default);
+
+    private static async Task WorkAsync(PoolOnServer server, Random random)
+    {
+        for (var i = 0; i < 60; i++)
+        {
+            using var impatience = new CancellationTokenSource();
+            if (random.Next(4) == 0)
+            {
+                impatience.CancelAfter(random.Next(5));
+            }
+
+            try
+            {
+                await using var lease = random.Next(8) == 0
+                    ? server.Pool.Rent()
+                    : await server.Pool.RentAsync(impatience.Token);
+                await UseAsync(server, lease, random, impatience.Token);
+            }
+            catch (Exception expected) when (expected is OperationCanceledException or NpgsqlException)
+            {
+            }
+        }
+    }
+
+    private static async Task UseAsync(PoolOnServer server, Lease lease, Random random, CancellationToken cancellationToken)
+    {
+        switch (random.Next(12))
+        {
+            case 0:
+                server.Pool.Clear();
+                break;
+            case 1:
+                await lease.DoAsync("SELECT pg_terminate_backend(pg_backend_pid())");
+                break;
+            case 2:
+                await lease.DoAsync("BEGIN");
+                break;
+            case 3:
+                await using (var command = lease.CreateCommand("SELECT pg_sleep(0.01)"))
+                {
+                    await command.ExecuteNonQueryAsync(cancellationToken);
+                }
+
+                break;
+            default:
+                Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
+                break;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+using Npgsql;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Tests.Integration;
+
+public sealed class WarmUpTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    [Trait("Conformance", "4")]
+    [Trait("Conformance", "10")]
+    public async Task WarmUpAsync_OverASlowNetwork_OpensMinSizeAndNoMoreAtATimeThanAllowed()
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        proxy.AcceptDelay = TimeSpan.FromMilliseconds(100);
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MinSize, options.MaxSize, options.MaxConcurrentOpens) = (7, 10, 3), proxy: proxy);
+
+        await server.Pool.WarmUpAsync(Cancellation);
+
+        Assert.Equal(7, (await server.SessionsAsync()).Length);
+        Assert.Equal((7, 0), (server.Snapshot.Idle, server.Snapshot.Opening));
+        Assert.Equal(7, proxy.TotalAccepted);
+        Assert.Equal(3, proxy.PeakConnecting);
+    }
+
+    [Fact]
+    [Trait("Conformance", "4")]
+    public async Task Maintenance_NobodyAsksForAnything_OpensMinSize()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MinSize, options.MaxSize) = (3, 5));
+
+        await server.SessionsBecomeAsync(3);
+
+        Assert.Equal(0, server.Snapshot.TotalRents);
+        await server.Pool.WarmUpAsync(Cancellation);
+        Assert.Equal(3, (await server.SessionsAsync()).Length);
+    }
+
+    [Fact]
+    [Trait("Conformance", "10")]
+    public async Task RentAsync_BurstOnAnEmptyPool_NeverOpensMoreAtATimeThanAllowed()
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        proxy.AcceptDelay = TimeSpan.FromMilliseconds(50);
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.MaxConcurrentOpens) = (8, 2), proxy: proxy);
+
+        var leases = await server.Pool.RentAsync(8, Cancellation);
+
+        Assert.Equal(2, proxy.PeakConnecting);
+        Assert.Equal(8, leases.Select(lease => lease.Session()).Distinct().Count());
+        await leases.ReturnAllAsync();
+    }
+
+    [Fact]
+    [Trait("Conformance", "5")]
+    public async Task RentAsync_DuringWarmUp_IsServedByTheFirstOpenNotTheLast()
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        proxy.AcceptDelay = TimeSpan.FromMilliseconds(100);
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MinSize, options.MaxSize, options.MaxConcurrentOpens) = (10, 10, 1), proxy: proxy);
+
+        var warmUp = server.Pool.WarmUpAsync(Cancellation);
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+
+        Assert.False(warmUp.IsCompleted);
+        Assert.True(server.Snapshot.TotalOpened <= 2, $"{server.Snapshot.TotalOpened} were opened first");
+        await warmUp;
+        Assert.Equal(10, (await server.SessionsAsync()).Length);
+    }
+
+    [Fact]
+    [Trait("Conformance", "7")]
+    public async Task WarmUpAsync_ServerRefuses_ThrowsWhatTheOpenThrewOnceItsBudgetIsOver()
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        proxy.RefuseNew = true;
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MinSize, options.AcquireTimeout) = (2, TimeSpan.FromSeconds(0.5)), proxy: proxy);
+
+        await Assert.ThrowsAsync<NpgsqlException>(() => server.Pool.WarmUpAsync(Cancellation));
+
+        Assert.Equal(0, server.Snapshot.Idle);
+        proxy.RefuseNew = false;
+        await server.Pool.WarmUpAsync(Cancellation);
+        Assert.Equal(2, (await server.SessionsAsync()).Length);
+    }
+
+    [Fact]
+    public async Task WarmUpAsync_Cancelled_StopsWaitingWhileTheOpenGoesOn()
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        proxy.AcceptDelay = TimeSpan.FromMilliseconds(200);
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MinSize, options.MaxSize) = (1, 1), proxy: proxy);
+        using var impatience = new CancellationTokenSource();
+
+        var warmUp = server.Pool.WarmUpAsync(impatience.Token);
+        await impatience.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => warmUp);
+        await Eventually.True(() => server.Snapshot.Idle == 1, "the open has ended in the pool");
+        Assert.Equal(1, proxy.TotalAccepted);
+    }
+}
