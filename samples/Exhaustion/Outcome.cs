@@ -11,6 +11,9 @@ internal sealed record Outcome(Scenario Scenario, Contender Contender, PoolSize 
     /// <summary>Gets how many connections could be rented at the same time when everything was over.</summary>
     public required int PlacesBack { get; init; }
 
+    /// <summary>Gets what the first failure said, or else the first warning.</summary>
+    public required string? Message { get; init; }
+
     /// <summary>Gets what the pool itself says is missing.</summary>
     public required string? Loss { get; init; }
 

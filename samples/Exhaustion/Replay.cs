@@ -5,7 +5,7 @@ namespace SafePool.Samples.Exhaustion;
 /// <summary>Runs scenarios, each side of each on a fresh pool.</summary>
 internal sealed class Replay(Server server, Action<string> progress, Action<string> done)
 {
-    private static readonly TimeSpan PatienceWithSessions = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan PatienceWithSessions = TimeSpan.FromSeconds(3);
 
     public async Task<IReadOnlyList<Outcome>> RunAsync(IReadOnlyList<Scenario> scenarios)
     {
@@ -47,6 +47,7 @@ internal sealed class Replay(Server server, Action<string> progress, Action<stri
                 PlacesBack = placesBack,
                 Loss = await side.FindLossAsync(),
                 Recovered = side.Recovered,
+                Message = tally.Message ?? side.Warning,
                 SessionsLeft = 0,
             };
         }
@@ -56,7 +57,8 @@ internal sealed class Replay(Server server, Action<string> progress, Action<stri
         }
 
         // Raw Npgsql never ends what it has lost, and the next side needs the room.
-        outcome = outcome with { SessionsLeft = await server.EndSessionsAsync(applicationName, PatienceWithSessions) };
+        var patience = contender.MustLoseNothing ? PatienceWithSessions : TimeSpan.Zero;
+        outcome = outcome with { SessionsLeft = await server.EndSessionsAsync(applicationName, patience) };
         done($"{title}: {tally.Served:N0} served, {tally.Failed:N0} failed, {outcome.Elapsed.TotalSeconds:0.0} s");
         return outcome;
     }

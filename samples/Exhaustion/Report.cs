@@ -7,12 +7,13 @@ namespace SafePool.Samples.Exhaustion;
 internal static class Report
 {
     private const int LongestMessage = 170;
+    private const int WidthOfSide = 24;
 
     public static void Print(IAnsiConsole console, IReadOnlyList<Outcome> outcomes)
     {
         var table = new Table { ShowRowSeparators = true }.Border(TableBorder.Rounded);
-        table.AddColumn("scenario").AddColumn("side");
-        foreach (var number in (string[])["served", "failed", "recovered", "places back", "longest wait"])
+        table.AddColumn("scenario").AddColumn(new TableColumn("side").Width(WidthOfSide));
+        foreach (var number in (string[])["served", "failed", "recovered", "places\nback", "longest\nwait"])
         {
             table.AddColumn(new TableColumn(number).RightAligned());
         }
@@ -58,12 +59,13 @@ internal static class Report
             new Text(Number(outcome.Recovered)),
             new Text($"{outcome.PlacesBack} of {outcome.Size.Places}", Alarm(outcome.PlacesBack < outcome.Size.Places)),
             new Text(Duration(tally.LongestWait)),
-            new Text(Words(tally)));
+            new Text(Words(outcome)));
     }
 
-    private static string Words(Tally tally)
+    private static string Words(Outcome outcome)
     {
-        IEnumerable<string> words = tally.Message is { } message ? [Trim(message), .. tally.Notes] : tally.Notes;
+        var notes = outcome.Tally.Notes;
+        IEnumerable<string> words = outcome.Message is { } message ? [Trim(message), .. notes] : notes;
         return string.Join('\n', words.DefaultIfEmpty("-"));
     }
 

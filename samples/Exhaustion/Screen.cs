@@ -9,12 +9,13 @@ internal static class Screen
 
     public static IAnsiConsole Create()
     {
-        var console = AnsiConsole.Console;
-        if (Console.IsOutputRedirected)
+        if (!Console.IsOutputRedirected)
         {
-            console.Profile.Width = WidthOfFiles;
+            return AnsiConsole.Console;
         }
 
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        console.Profile.Width = WidthOfFiles;
         return console;
     }
 

@@ -6,7 +6,7 @@ namespace SafePool.Samples.Exhaustion;
 internal sealed class Tally(Action<string> progress)
 {
     /// <summary>Whoever fails so often in a row will go on failing, and waits the whole timeout each time.</summary>
-    private const int PatienceInFailures = 3;
+    private const int PatienceInFailures = 2;
 
     private static readonly TimeSpan ProgressPeriod = TimeSpan.FromMilliseconds(200);
 

@@ -6,9 +6,9 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// <summary>Queries that run for a minute hold every connection; others want one in the meantime.</summary>
 internal sealed class LongQuery : Scenario
 {
-    public override string Title => "(d) long queries hold all";
+    public override string Title => "(d) long queries";
 
-    public override PoolSize Size { get; } = new(Places: 10, AcquireTimeout: TimeSpan.FromSeconds(2));
+    public override PoolSize Size { get; } = new(Places: 10, AcquireTimeout: TimeSpan.FromSeconds(1));
 
     public override int Requests => 5;
 
@@ -17,7 +17,7 @@ internal sealed class LongQuery : Scenario
         Contender.RawNpgsql,
         // No pool can serve here; this one says who has the connections.
         Contender.SafePoolWith("", _ => { }, mustServeAll: false),
-        Contender.SafePoolWith(", StatementTimeout 1 s", options => options.StatementTimeout = TimeSpan.FromSeconds(1)),
+        Contender.SafePoolWith(", StatementTimeout 0.3 s", options => options.StatementTimeout = TimeSpan.FromSeconds(0.3)),
     ];
 
     public override async Task RunAsync(ISide side, PoolSize size, Tally tally)

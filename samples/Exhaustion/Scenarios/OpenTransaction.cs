@@ -10,12 +10,12 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// </remarks>
 internal sealed class OpenTransaction : Scenario
 {
-    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(3);
 
     private readonly string _table = $"safepool_exhaustion_{Guid.NewGuid():N}";
     private Server? _server;
 
-    public override string Title => "(e) transaction left open";
+    public override string Title => "(e) open transaction";
 
     public override PoolSize Size { get; } = new(Places: 5, AcquireTimeout: TimeSpan.FromSeconds(2));
 

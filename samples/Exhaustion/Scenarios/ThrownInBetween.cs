@@ -6,7 +6,7 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// <summary>An exception between rent and return, in code without <c>using</c>.</summary>
 internal sealed class ThrownInBetween : Scenario
 {
-    public override string Title => "(b) exception between rent and return";
+    public override string Title => "(b) thrown in between";
 
     public override PoolSize Size { get; } = new(Places: 10, AcquireTimeout: TimeSpan.FromSeconds(2));
 

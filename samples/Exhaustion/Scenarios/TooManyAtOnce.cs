@@ -5,7 +5,7 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// <summary>More concurrent requests than connections, all of them well-behaved.</summary>
 internal sealed class TooManyAtOnce : Scenario
 {
-    public override string Title => "(c) 50 requests at once on 10";
+    public override string Title => "(c) 50 at once on 10";
 
     public override PoolSize Size { get; } = new(Places: 10, AcquireTimeout: TimeSpan.FromSeconds(2));
 
@@ -34,8 +34,11 @@ internal sealed class TooManyAtOnce : Scenario
     private static string Order(TimeSpan[] turns)
     {
         var late = turns.Select((turn, arrival) => (turn - turns[arrival..].Min()).TotalMilliseconds).ToArray();
-        return late.Max() == 0
-            ? "Served in strict order of arrival."
-            : $"{late.Count(lag => lag > 0)} resumed after a later arrival, by at most {late.Max():0.0} ms.";
+        return late.Max() switch
+        {
+            0 => "Served in strict order of arrival.",
+            < 1 => $"Served in order of arrival, give or take {late.Max():0.00} ms between threads.",
+            var lag => $"{late.Count(one => one >= 1)} resumed after a later arrival, by up to {lag:0} ms.",
+        };
     }
 }

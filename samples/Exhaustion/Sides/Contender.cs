@@ -18,14 +18,20 @@ internal sealed record Contender(string Name, Func<string, PoolSize, ISide> Crea
     public static Contender SafePoolWith(string what, Action<ConnectionPoolOptions> configure, bool mustServeAll = true)
         => new(
             $"SafePool{what}",
-            (connectionString, size) => new SafePoolSide(connectionString, options =>
+            (connectionString, size) =>
             {
-                options.Name = "exhaustion";
-                options.AcquireTimeout = size.AcquireTimeout;
+                var options = new ConnectionPoolOptions
+                {
+                    // Says MaxSize as well: 'Maximum Pool Size' is the same setting.
+                    ConnectionString = connectionString,
+                    Name = "exhaustion",
+                    AcquireTimeout = size.AcquireTimeout,
+                };
                 // Nothing here is meant to be held for longer.
                 options.Leaks.Threshold = TimeSpan.FromSeconds(1);
                 configure(options);
-            }),
+                return new SafePoolSide(options);
+            },
             mustServeAll,
             MustLoseNothing: true);
 }

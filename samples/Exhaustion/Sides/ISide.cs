@@ -8,6 +8,9 @@ internal interface ISide : IAsyncDisposable
     /// <summary>Gets how many lost connections it has taken back.</summary>
     long Recovered { get; }
 
+    /// <summary>Gets the first warning it logged.</summary>
+    string? Warning { get; }
+
     /// <summary>Rents a connection; the caller's own line is what a report about it should name.</summary>
     Task<Rented> RentAsync(
         [CallerMemberName] string member = "",

@@ -8,6 +8,9 @@ internal sealed class RawNpgsql(string connectionString) : ISide
 
     public long Recovered => 0;
 
+    /// <summary>It has no word for a lost connection.</summary>
+    public string? Warning => null;
+
     public async Task<Rented> RentAsync(string member, string file, int line)
     {
         var connection = await _dataSource.OpenConnectionAsync();

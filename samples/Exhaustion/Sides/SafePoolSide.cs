@@ -1,13 +1,21 @@
+using Microsoft.Extensions.Logging;
+using SafePool.TestKit;
+
 namespace SafePool.Samples.Exhaustion.Sides;
 
-internal sealed class SafePoolSide(string connectionString, Action<ConnectionPoolOptions> configure) : ISide
+internal sealed class SafePoolSide : ISide
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
-    private readonly ConnectionPool _pool = ConnectionPool.Create(connectionString, configure);
+    private readonly LogCollector _log = new();
+    private readonly ConnectionPool _pool;
+
+    public SafePoolSide(ConnectionPoolOptions options) => _pool = new ConnectionPool(options, _log);
 
     public long Recovered => _pool.GetSnapshot().TotalReclaimed;
+
+    public string? Warning => _log.Entries.FirstOrDefault(entry => entry.Level >= LogLevel.Warning)?.Message;
 
     public async Task<Rented> RentAsync(string member, string file, int line)
     {
@@ -30,5 +38,9 @@ internal sealed class SafePoolSide(string connectionString, Action<ConnectionPoo
             : $"{pool.Leased} leased, {pool.Quarantined} quarantined, {pool.Waiting} waiting, longest held: {pool.Holders.FirstOrDefault()}";
     }
 
-    public ValueTask DisposeAsync() => _pool.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _pool.DisposeAsync();
+        _log.Dispose();
+    }
 }
