@@ -167,7 +167,15 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return BeginOpenLocked(_queue.Count > _opening, out place, out blocking);
+            if (!TryBeginLocked(_queue.Count > _opening, out place))
+            {
+                blocking = false;
+                return false;
+            }
+
+            blocking = _queue.BlockingCount > _blockingOpens;
+            _blockingOpens += blocking ? 1 : 0;
+            return true;
         }
     }
 
@@ -177,7 +185,7 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return BeginOpenLocked(Places - _vacant < minimum, out place, out _);
+            return TryBeginLocked(Places - _vacant < minimum, out place);
         }
     }
 
@@ -187,7 +195,7 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return BeginOpenLocked(_opening == 0, out place, out _);
+            return TryBeginLocked(_opening == 0, out place);
         }
     }
 
@@ -315,11 +323,10 @@ internal sealed class AdmissionGate
         }
     }
 
-    private bool BeginOpenLocked(bool wanted, out int place, out bool blocking)
+    private bool TryBeginLocked(bool wanted, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        blocking = false;
         if (!wanted || _closed || _vacant == 0 || _opening >= _maxConcurrentOpens)
         {
             return false;
@@ -328,8 +335,6 @@ internal sealed class AdmissionGate
         place = _vacantPlaces[--_vacant];
         _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
         _opening++;
-        blocking = _queue.BlockingCount > _blockingOpens;
-        _blockingOpens += blocking ? 1 : 0;
         return true;
     }
 
