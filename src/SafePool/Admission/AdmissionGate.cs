@@ -189,16 +189,6 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>Starts one open for a caller who will not wait for it, unless one is on its way.</summary>
-    public bool TryBeginSpeculativeOpen(out int place)
-    {
-        lock (_gate)
-        {
-            AssertInvariants();
-            return TryBeginLocked(_opening == 0, out place);
-        }
-    }
-
     /// <summary>An open has ended well: opening → held, by the opener.</summary>
     public void OpenSucceeded(int place, bool blocking)
     {
@@ -264,7 +254,7 @@ internal sealed class AdmissionGate
     public int Close()
     {
         var emptied = 0;
-        Waiter? chain = null;
+        List<Waiter> waiters;
         lock (_gate)
         {
             AssertInvariants();
@@ -285,21 +275,12 @@ internal sealed class AdmissionGate
             }
             while (!_idle.TryShut());
 
-            // Unlinked from the back, so that the chain reads from the front.
-            while (_queue.Last is { } last)
-            {
-                _queue.Remove(last);
-                last.Next = chain;
-                chain = last;
-            }
-
+            waiters = _queue.RemoveAll();
             SignalIfAllBackLocked();
         }
 
-        while (chain is { } waiter)
+        foreach (var waiter in waiters)
         {
-            chain = waiter.Next;
-            waiter.Next = null;
             waiter.Complete(new AdmissionResult(AdmissionOutcome.Closed));
         }
 

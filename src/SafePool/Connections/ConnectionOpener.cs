@@ -45,7 +45,8 @@ internal sealed class ConnectionOpener(
     /// <summary>Starts one open for a caller who will not wait for it.</summary>
     public void OpenSpeculatively()
     {
-        if (gate.TryBeginSpeculativeOpen(out var place))
+        var counts = gate.Read();
+        if (counts.Opening == 0 && gate.TryBeginFill(counts.Places - counts.Vacant + 1, out var place))
         {
             Start(place, blocking: false);
         }
@@ -54,15 +55,32 @@ internal sealed class ConnectionOpener(
     /// <summary>Opens one connection if fewer than <paramref name="minimum"/> exist. Null when there are enough, or no open may start now.</summary>
     /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
     public Task<Exception?>? Fill(int minimum)
-        => gate.TryBeginFill(minimum, out var place) ? Task.Run(() => OpenAsync(place, blocking: false, growing: true)) : null;
+    {
+        if (!gate.TryBeginFill(minimum, out var place))
+        {
+            return null;
+        }
+
+        using (ExecutionContext.SuppressFlow())
+        {
+            return Task.Run(() => OpenAsync(place, blocking: false, growing: true));
+        }
+    }
 
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
         while (!gate.TryGiveBack(slot.Place))
         {
-            // Somebody waits, or the gate is closed; in that case Npgsql has closed the connection instead of keeping it.
-            if (gate.IsClosed || source.TryTake() is not { } connection)
+            if (gate.IsClosed)
+            {
+                // Npgsql has closed the connection instead of keeping it.
+                physicals.CountClosed();
+                gate.Vacate(slot.Place);
+                return;
+            }
+
+            if (source.TryTake() is not { } connection)
             {
                 Vacate(slot.Place);
                 return;
