@@ -5,7 +5,7 @@ namespace SafePool.Samples.Exhaustion;
 /// <summary>Runs scenarios, each side of each on a fresh pool.</summary>
 internal sealed class Replay(Server server, Action<string> progress, Action<string> done)
 {
-    private static readonly TimeSpan PatienceWithSessions = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan _patienceWithSessions = TimeSpan.FromSeconds(3);
 
     public async Task<IReadOnlyList<Outcome>> RunAsync(IReadOnlyList<Scenario> scenarios)
     {
@@ -56,7 +56,7 @@ internal sealed class Replay(Server server, Action<string> progress, Action<stri
         {
             await side.DisposeAsync();
             // Raw Npgsql never ends what it has lost, and the next side needs the room.
-            sessionsLeft = await server.EndSessionsAsync(applicationName, contender.MustLoseNothing ? PatienceWithSessions : TimeSpan.Zero);
+            sessionsLeft = await server.EndSessionsAsync(applicationName, contender.MustLoseNothing ? _patienceWithSessions : TimeSpan.Zero);
         }
 
         done($"{title}: {tally.Served:N0} served, {tally.Failed:N0} failed, {outcome.Elapsed.TotalSeconds:0.0} s");
