@@ -18,11 +18,19 @@ internal sealed record Outcome(Scenario Scenario, Contender Contender, PoolSize 
     public required string? Loss { get; init; }
 
     /// <summary>Gets how many sessions the server still had after the pool was disposed.</summary>
-    public required int SessionsLeft { get; init; }
+    public int SessionsLeft { get; init; }
+
+    /// <summary>Gets what ended the scenario before its end.</summary>
+    public required Exception? Crash { get; init; }
 
     /// <summary>Says what this side did not keep of what it promises.</summary>
     public IEnumerable<string> Defects()
     {
+        if (Crash is not null)
+        {
+            yield return Defect($"the scenario broke off: {Crash}");
+        }
+
         if (Contender.MustServeAll && (Tally.Failed > 0 || Tally.Served != Scenario.Requests))
         {
             yield return Defect($"{Tally.Served:N0} of {Scenario.Requests:N0} requests were served, {Tally.Failed:N0} failed: {Tally.Message}");

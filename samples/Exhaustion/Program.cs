@@ -23,6 +23,7 @@ try
 }
 catch (Exception error) when (error is NpgsqlException or OptionsValidationException or InvalidOperationException)
 {
+    // No server, no rights on it, or settings that SafePool refuses. What goes wrong on a side is in its outcome.
     await Console.Error.WriteLineAsync($"The sample could not run: {error.Message}");
     return 2;
 }

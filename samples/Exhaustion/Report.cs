@@ -44,7 +44,7 @@ internal static class Report
 
         console.WriteLine(defects.Length == 0
             ? $"SafePool lost nothing: every place came back, and nothing failed that should not. {elapsed.TotalSeconds:0} s."
-            : $"SafePool did not keep its promise in {defects.Length} points. {elapsed.TotalSeconds:0} s.");
+            : $"Defects: {defects.Length}, see above. {elapsed.TotalSeconds:0} s.");
         return defects.Length == 0 ? 0 : 1;
     }
 

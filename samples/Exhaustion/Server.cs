@@ -6,8 +6,8 @@ namespace SafePool.Samples.Exhaustion;
 /// <summary>The server that the scenarios run on, and a session beside both sides.</summary>
 internal sealed class Server : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
     private readonly NpgsqlConnectionStringBuilder _given;
     private readonly NpgsqlDataSource _beside;
@@ -77,7 +77,7 @@ internal sealed class Server : IAsyncDisposable
         if (left > 0)
         {
             await ExecuteAsync($"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{applicationName}'");
-            await UntilGoneAsync(applicationName, Patience);
+            await UntilGoneAsync(applicationName, _patience);
         }
 
         return left;
@@ -100,7 +100,7 @@ internal sealed class Server : IAsyncDisposable
                 return count;
             }
 
-            await Task.Delay(Pause, TimeProvider.System);
+            await Task.Delay(_pause, TimeProvider.System);
         }
     }
 

@@ -8,7 +8,7 @@ internal sealed class Tally(Action<string> progress)
     /// <summary>Whoever fails so often in a row will go on failing, and waits the whole timeout each time.</summary>
     private const int PatienceInFailures = 2;
 
-    private static readonly TimeSpan ProgressPeriod = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan _progressPeriod = TimeSpan.FromMilliseconds(200);
 
     private readonly Lock _gate = new();
     private readonly List<string> _notes = [];
@@ -56,7 +56,7 @@ internal sealed class Tally(Action<string> progress)
                 return;
             }
 
-            if (TimeProvider.System.GetElapsedTime(shown) > ProgressPeriod)
+            if (TimeProvider.System.GetElapsedTime(shown) > _progressPeriod)
             {
                 shown = TimeProvider.System.GetTimestamp();
                 progress($"{i:N0} of {times:N0}");

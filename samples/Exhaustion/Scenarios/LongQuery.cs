@@ -6,6 +6,9 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// <summary>Queries that run for a minute hold every connection; others want one in the meantime.</summary>
 internal sealed class LongQuery : Scenario
 {
+    // The first that the server cancels serves everybody; the others shall have the time to be cancelled as well.
+    private static readonly TimeSpan _grace = TimeSpan.FromMilliseconds(300);
+
     public override string Title => "(d) long queries";
 
     public override PoolSize Size { get; } = new(Places: 10, AcquireTimeout: TimeSpan.FromSeconds(1));
@@ -26,7 +29,7 @@ internal sealed class LongQuery : Scenario
         var leases = await Task.WhenAll(Enumerable.Range(0, size.Places).Select(_ => side.RentAsync()));
         var reports = leases.Select(lease => ReportAsync(lease, enough.Token)).ToArray();
         await Task.WhenAll(Enumerable.Range(0, Requests).Select(_ => tally.RequestAsync(() => AskAsync(side, tally))));
-        await enough.CancelAsync();
+        enough.CancelAfter(_grace);
         foreach (var ending in (await Task.WhenAll(reports)).GroupBy(ending => ending))
         {
             tally.Note($"{ending.Count()} long queries: {ending.Key}");

@@ -10,7 +10,7 @@ namespace SafePool.Samples.Exhaustion.Scenarios;
 /// </remarks>
 internal sealed class OpenTransaction : Scenario
 {
-    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan _lockTimeout = TimeSpan.FromSeconds(3);
 
     private readonly string _table = $"safepool_exhaustion_{Guid.NewGuid():N}";
     private Server? _server;
@@ -44,7 +44,7 @@ internal sealed class OpenTransaction : Scenario
         }
 
         await Task.WhenAll(items.Select(item => tally.RequestAsync(
-            () => tally.WaitAsync(() => _server!.ExecuteAsync(Take(item), LockTimeout)))));
+            () => tally.WaitAsync(() => _server!.ExecuteAsync(Take(item), _lockTimeout)))));
     }
 
     public override Task CleanUpAsync(Server server) => server.ExecuteAsync($"DROP TABLE {_table}");

@@ -15,18 +15,21 @@ internal sealed class TooManyAtOnce : Scenario
     {
         var begun = TimeProvider.System.GetTimestamp();
         var turns = new TimeSpan[Requests];
+        var waits = new TimeSpan[Requests];
         await Task.WhenAll(Enumerable.Range(0, Requests).Select(arrival => tally.RequestAsync(async () =>
         {
+            var arrived = TimeProvider.System.GetElapsedTime(begun);
             using var lease = await tally.WaitAsync(() => side.RentAsync());
             turns[arrival] = TimeProvider.System.GetElapsedTime(begun);
+            waits[arrival] = turns[arrival] - arrived;
             await lease.ExecuteAsync($"SELECT pg_sleep({20 + (arrival * 7 % 31)} / 1000.0)");
         })));
-        tally.Note(Waits(turns, size.Places));
+        tally.Note(Waits(waits, size.Places));
         tally.Note(Order(turns));
     }
 
-    private static string Waits(TimeSpan[] turns, int places)
-        => $"Median wait of each {places} by arrival: {string.Join(", ", turns.Chunk(places).Select(ten => $"{Median(ten):0}"))} ms.";
+    private static string Waits(TimeSpan[] waits, int places)
+        => $"Median wait of each {places} by arrival: {string.Join(", ", waits.Chunk(places).Select(ten => $"{Median(ten):0}"))} ms.";
 
     private static double Median(TimeSpan[] times) => times.Order().ElementAt(times.Length / 2).TotalMilliseconds;
 

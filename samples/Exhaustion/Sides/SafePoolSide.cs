@@ -5,8 +5,8 @@ namespace SafePool.Samples.Exhaustion.Sides;
 
 internal sealed class SafePoolSide : ISide
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(20);
 
     private readonly LogCollector _log = new();
     private readonly ConnectionPool _pool;
@@ -27,9 +27,9 @@ internal sealed class SafePoolSide : ISide
     {
         var begun = TimeProvider.System.GetTimestamp();
         var pool = _pool.GetSnapshot();
-        while (pool is not { Leased: 0, Quarantined: 0, Waiting: 0 } && TimeProvider.System.GetElapsedTime(begun) < Patience)
+        while (pool is not { Leased: 0, Quarantined: 0, Waiting: 0 } && TimeProvider.System.GetElapsedTime(begun) < _patience)
         {
-            await Task.Delay(Pause, TimeProvider.System);
+            await Task.Delay(_pause, TimeProvider.System);
             pool = _pool.GetSnapshot();
         }
 
