@@ -40,7 +40,6 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly Upkeep _upkeep;
     private readonly PoolClosing _closing;
     private readonly MaintenanceLoop _loop;
-    private readonly ILogger _logger;
     private readonly bool _issuesAtOnce;
     private int _isDisposed;
 
@@ -61,19 +60,20 @@ public sealed class ConnectionPool : IConnectionPool
         Func<PhysicalConnections, IConnectionSource>? sourceFactory)
     {
         _settings = settings;
-        _logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
+        var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _clock = new PoolClock(timeProvider);
         _physicals = new PhysicalConnections(settings, _clock);
-        _source = sourceFactory?.Invoke(_physicals) ?? new NpgsqlConnectionSource(settings, _physicals, timeProvider, _logger);
+        _source = sourceFactory?.Invoke(_physicals) ?? new NpgsqlConnectionSource(settings, _physicals, timeProvider, logger);
         _gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         _ledger = new LeaseLedger(this, settings.MaxSize, _clock);
-        _opener = new ConnectionOpener(settings, _gate, _ledger, _source, _physicals, timeProvider, _logger);
-        _returner = new ConnectionReturner(settings, _gate, _opener, _source, _physicals, timeProvider, _logger);
-        _dropped = new DroppedLeases(settings, _clock, _gate, _ledger, _source, _returner, _logger);
-        _desk = new RentDesk(GetSnapshot, settings, _clock, _gate, _ledger, _source, _physicals, _opener, _returner);
-        _warmUp = new WarmUp(settings, _clock, _gate, _opener, GetSnapshot);
-        _upkeep = new Upkeep(settings, _clock, _gate, _ledger, _source, _physicals, _opener, _returner, _dropped, _logger);
-        _closing = new PoolClosing(_clock, _gate, _ledger, _source, _physicals);
+        var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
+        _opener = new ConnectionOpener(parts);
+        _returner = new ConnectionReturner(parts, _opener);
+        _desk = new RentDesk(parts, _opener, _returner, GetSnapshot);
+        _dropped = new DroppedLeases(parts, _returner);
+        _warmUp = new WarmUp(parts, _opener, GetSnapshot);
+        _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
+        _closing = new PoolClosing(parts);
         _issuesAtOnce = settings.LeaseRented is null;
         _loop = new MaintenanceLoop(this, timeProvider);
     }

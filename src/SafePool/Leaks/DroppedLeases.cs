@@ -24,14 +24,7 @@ namespace SafePool.Leaks;
 /// second run; then pauses grow while nothing is found.
 /// </para>
 /// </remarks>
-internal sealed class DroppedLeases(
-    PoolSettings settings,
-    PoolClock clock,
-    AdmissionGate gate,
-    LeaseLedger ledger,
-    IConnectionSource source,
-    ConnectionReturner returner,
-    ILogger logger)
+internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner)
 {
     private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
@@ -102,13 +95,13 @@ internal sealed class DroppedLeases(
         }
 
         var isBusy = slot.Connection is { } connection
-            && (source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
-        return !isBusy && (isPressing || ledger.IsOverdue(slot, settings.LeakThreshold));
+            && (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
+        return !isBusy && (isPressing || parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold));
     }
 
     private void TakeBack(LeaseSlot slot, long leaseId)
     {
-        if (ledger.Describe(slot) is not { } holder || !slot.TrySettle(leaseId))
+        if (parts.Ledger.Describe(slot) is not { } holder || !slot.TrySettle(leaseId))
         {
             return;
         }
@@ -116,7 +109,7 @@ internal sealed class DroppedLeases(
         slot.Handle = new LeaseHandle(slot);
         Interlocked.Increment(ref _totalReclaimed);
         _foundSome = true;
-        Log.LeaseDropped(logger, settings.Name, holder.ToString());
+        Log.LeaseDropped(parts.Logger, parts.Settings.Name, holder.ToString());
 
         // Never throws; it goes on by itself when the server is slow to answer.
         _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
@@ -132,12 +125,12 @@ internal sealed class DroppedLeases(
             _nextCollection = long.MinValue;
         }
 
-        if (clock.Coarse < _nextCollection)
+        if (parts.Clock.Coarse < _nextCollection)
         {
             return;
         }
 
-        var counts = gate.Read();
+        var counts = parts.Gate.Read();
         var isFull = counts is { Idle: 0, Vacant: 0, Opening: 0, Leased: > 0 };
         if (!isFull || !(IsPressing() || AnyIsOverdue()))
         {
@@ -146,32 +139,32 @@ internal sealed class DroppedLeases(
             return;
         }
 
-        Log.CollectionInduced(logger, settings.Name, counts.Leased, counts.Places, counts.Waiting);
+        Log.CollectionInduced(parts.Logger, parts.Settings.Name, counts.Leased, counts.Places, counts.Waiting);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
         _secondIsDue = !_secondIsDue;
         if (!_secondIsDue)
         {
-            _nextCollection = clock.After(clock.Coarse, _pause);
+            _nextCollection = parts.Clock.After(parts.Clock.Coarse, _pause);
             _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
         }
     }
 
     private bool IsPressing()
     {
-        if (gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
+        if (parts.Gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
         {
             return false;
         }
 
-        var half = settings.AcquireTimeout / 2;
-        return deadline - clock.Exact <= clock.After(0, half > _pressing ? half : _pressing);
+        var half = parts.Settings.AcquireTimeout / 2;
+        return deadline - parts.Clock.Exact <= parts.Clock.After(0, half > _pressing ? half : _pressing);
     }
 
     private bool AnyIsOverdue()
     {
-        for (var place = 0; place < gate.Places; place++)
+        for (var place = 0; place < parts.Gate.Places; place++)
         {
-            if (ledger[place] is { LeaseId: not 0 } slot && ledger.IsOverdue(slot, settings.LeakThreshold))
+            if (parts.Ledger[place] is { LeaseId: not 0 } slot && parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold))
             {
                 return true;
             }
