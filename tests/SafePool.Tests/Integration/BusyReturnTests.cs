@@ -137,6 +137,23 @@ public sealed class BusyReturnTests
         Assert.Equal(0L, await next.AskAsync<long>($"SELECT count(*) FROM {table}"));
     }
 
+    [Fact]
+    public async Task ReturnAsync_WhileItWaitsForNotifications_FreesThePlace()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        var lease = await server.Pool.RentAsync(Cancellation);
+        await lease.DoAsync("LISTEN something");
+        using var stop = new CancellationTokenSource();
+        var waiting = lease.Connection.WaitAsync(stop.Token);
+
+        await lease.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(10), TimeProvider.System, Cancellation);
+        await stop.CancelAsync();
+        await Task.WhenAny(waiting);
+        _ = waiting.Exception;
+
+        await AssertUsableAsync(server);
+    }
+
     private static async Task AssertUsableAsync(PoolOnServer server)
     {
         await using (var next = await server.Pool.RentAsync(Cancellation))

@@ -31,6 +31,22 @@ public sealed class CancelOfLeaseTests
     }
 
     [Fact]
+    public async Task Cancel_CommandNotMadeByTheLeaseAfterOneThatWas_CancelsWhatRuns()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        var session = lease.Session();
+        Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
+        var running = lease.Connection.AskAsync<string>("SELECT pg_sleep(3)::text");
+        await Eventually.True(async () => await server.ActivityAsync(session) == "active", "the command runs");
+
+        lease.Cancel();
+
+        var error = await Assert.ThrowsAsync<PostgresException>(() => running);
+        Assert.Equal(PostgresErrorCodes.QueryCanceled, error.SqlState);
+    }
+
+    [Fact]
     public async Task Cancel_RunningBatch_EndsIt()
     {
         await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);

@@ -82,6 +82,7 @@ public sealed class OpenTransactionTests
 
     [Theory]
     [InlineData(SessionReset.Full)]
+    [InlineData(SessionReset.Strict)]
     [InlineData(SessionReset.Rollback)]
     [Trait("Conformance", "37")]
     [Trait("Conformance", "38")]

@@ -69,6 +69,20 @@ public sealed class WedgedServerTests : IAsyncLifetime
 
     [Fact]
     [Trait("Conformance", "73")]
+    public async Task ReturnAsync_WithStrictReset_IsBoundedToo()
+    {
+        await using var server = await CreateAsync(SessionReset.Strict);
+        var lease = await server.Pool.RentAsync(Cancellation);
+        await lease.DoAsync("PREPARE p AS SELECT 1");
+        _proxy.Stall();
+
+        await lease.DisposeAsync().AsTask().WaitAsync(Bound, TimeProvider.System, Cancellation);
+
+        await AssertQuarantinedAndThenFreeAsync(server);
+    }
+
+    [Fact]
+    [Trait("Conformance", "73")]
     public async Task OtherPlaces_WhileOneReturnHangs_GoOnServing()
     {
         await using var server = await CreateAsync(maxSize: 2);
