@@ -161,6 +161,35 @@ public sealed class HookTests
     }
 
     [Fact]
+    [Trait("Conformance", "45")]
+    public async Task PhysicalConnectionOpened_LeavesAFailedTransaction_NobodyMeetsIt()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options =>
+        {
+            options.MaxSize = 1;
+            options.PhysicalConnectionOpened = async (connection, _) =>
+            {
+                await connection.AskAsync<int>("BEGIN; SELECT 1");
+                await Assert.ThrowsAsync<PostgresException>(() => connection.AskAsync<int>("SELECT 1 / 0"));
+            };
+        });
+
+        Lease lease;
+        try
+        {
+            lease = await server.Pool.RentAsync(Cancellation);
+        }
+        catch (Exception refused) when (refused is PostgresException or PoolException)
+        {
+            Assert.Equal(0, server.Snapshot.Leased);
+            return;
+        }
+
+        Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
+        await lease.DisposeAsync();
+    }
+
+    [Fact]
     [Trait("Conformance", "100")]
     public async Task Logger_Throws_HarmsNeitherCallerNorPlace()
     {

@@ -116,6 +116,18 @@ public sealed class SessionTimeoutTests
     }
 
     [Fact]
+    public async Task StatementTimeout_OfOneRentInRollbackMode_LeftOpenTransactionIsStillLogged()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.Reset) = (1, SessionReset.Rollback));
+        await using (var lease = await server.Pool.RentAsync(new RentOptions { StatementTimeout = TimeSpan.FromSeconds(5) }, Cancellation))
+        {
+            await lease.DoAsync("BEGIN");
+        }
+
+        Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == 110);
+    }
+
+    [Fact]
     public async Task StatementTimeout_AStartupOptionThatIsOverruled_IsWarnedAboutOnce()
     {
         await using var server = await PoolOnServer.CreateAsync(
