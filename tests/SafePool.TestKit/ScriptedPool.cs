@@ -82,7 +82,7 @@ internal sealed class ScriptedPool : IAsyncDisposable
 
     /// <summary>Waits until the pool's own threads have brought something about.</summary>
     public Task UntilAsync(Func<PoolSnapshot, bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
-        => Eventually.True(() => condition(Snapshot), $"{what}; it is {Pool}");
+        => Eventually.True(() => condition(Snapshot), what);
 
     /// <summary>Lets maintenance run this often.</summary>
     public void Tick(int times = 1)

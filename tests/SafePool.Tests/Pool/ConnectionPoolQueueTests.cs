@@ -143,11 +143,9 @@ public sealed class ConnectionPoolQueueTests(ITestOutputHelper output)
         Assert.Equal(10_000, scripted.Snapshot.Waiting);
 
         await cancellation.CancelAsync();
-        foreach (var one in waiting)
-        {
-            await Assert.ThrowsAsync<OperationCanceledException>(() => one);
-        }
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Task.WhenAll(waiting));
 
+        Assert.All(waiting, one => Assert.True(one.IsCanceled));
         await leases[0].DisposeAsync();
         var next = scripted.BeginRent();
         Assert.True(next.IsCompletedSuccessfully);
