@@ -47,6 +47,20 @@ public sealed class LowWaterMarkTests
 
     [Fact]
     [Trait("Conformance", "58")]
+    public void Observe_ConstantSinceALowValueThatIsOlderThanTheWindow_IsThatConstant()
+    {
+        Observe(0);
+
+        for (var second = 1; second <= 12; second++)
+        {
+            Observe(5, after: 1);
+        }
+
+        Assert.Equal(5, Observe(5, after: 1));
+    }
+
+    [Fact]
+    [Trait("Conformance", "58")]
     public void Restart_AfterAFullWindow_WatchesAnotherOne()
     {
         Observe(5);

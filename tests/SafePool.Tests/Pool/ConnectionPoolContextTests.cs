@@ -35,6 +35,22 @@ public sealed class ConnectionPoolContextTests
 
     [Fact]
     [Trait("Conformance", "103")]
+    public async Task WarmUpAsync_OpensAConnection_DoesNotShowTheCallersAsyncLocalToTheHook()
+    {
+        await using var scripted = ScriptedPool.Create(options =>
+        {
+            Watch(options);
+            options.MinSize = 1;
+        });
+        _caller.Value = "first caller";
+
+        await scripted.Pool.WarmUpAsync(TestContext.Current.CancellationToken);
+
+        Assert.Null(Assert.Single(_seen));
+    }
+
+    [Fact]
+    [Trait("Conformance", "103")]
     public async Task RentAsync_WaitsAndOpens_LeavesTheCallersAsyncLocalInNoTimer()
     {
         ContextWatcher? watcher = null;

@@ -162,6 +162,40 @@ public sealed class ConnectionPoolUpkeepTests
     }
 
     [Fact]
+    [Trait("Conformance", "6")]
+    [Trait("Conformance", "48")]
+    public async Task Maintenance_ALeaseComesBackBroken_RestoresTheMinimumWithoutOvershoot()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.MinSize = 3);
+        await scripted.Pool.WarmUpAsync(TestContext.Current.CancellationToken);
+        var lease = await scripted.BeginRent();
+
+        scripted.Source.Break(lease.Connection);
+        await lease.DisposeAsync();
+        scripted.Tick();
+
+        await Eventually.True(() => scripted.Source.Alive == 3, "three connections exist again", TimeSpan.FromSeconds(2));
+        Assert.Equal((3, 3), (scripted.Snapshot.Idle, scripted.Source.PeakAlive));
+    }
+
+    [Fact]
+    [Trait("Conformance", "58")]
+    public async Task Maintenance_ConnectionsWereNeededOnceLongAgo_RetiresThemAllTheSame()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.IdleTimeout = TimeSpan.FromMinutes(1));
+        var leases = await scripted.RentManyAsync(5);
+        scripted.Tick();
+        foreach (var lease in leases)
+        {
+            await lease.DisposeAsync();
+        }
+
+        scripted.Clock.Advance(TimeSpan.FromMinutes(3));
+
+        Assert.Equal(0, scripted.Source.Alive);
+    }
+
+    [Fact]
     [Trait("Conformance", "54")]
     public async Task RentAsync_TheIdleConnectionHasOutlivedItsLifetime_IsServedByAFreshOne()
     {
