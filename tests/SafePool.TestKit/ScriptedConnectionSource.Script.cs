@@ -141,7 +141,7 @@ internal sealed partial class ScriptedConnectionSource
     {
         lock (_gate)
         {
-            var session = SessionOf(connection);
+            var session = SessionOf(connection) ?? throw new InvalidOperationException("This connection is closed.");
             switch (state)
             {
                 case ConnectionState.Closed:
@@ -175,7 +175,7 @@ internal sealed partial class ScriptedConnectionSource
     {
         lock (_gate)
         {
-            return SessionOf(connection).Physical.Number;
+            return SessionOf(connection)?.Physical.Number ?? throw new InvalidOperationException("This connection is closed.");
         }
     }
 

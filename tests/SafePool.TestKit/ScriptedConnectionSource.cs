@@ -1,5 +1,4 @@
 using System.Data;
-using System.Runtime.CompilerServices;
 using Npgsql;
 using SafePool.Connections;
 
@@ -19,7 +18,7 @@ namespace SafePool.TestKit;
 internal sealed partial class ScriptedConnectionSource(PhysicalConnections physicals) : IConnectionSource
 {
     private readonly Lock _gate = new();
-    private readonly ConditionalWeakTable<NpgsqlConnection, ScriptedSession> _sessions = [];
+    private readonly Dictionary<NpgsqlConnection, ScriptedSession> _sessions = [];
     private readonly Queue<ScriptedPhysical> _resting = new();
     private int _clears;
     private bool _disposed;
@@ -73,13 +72,20 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     }
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
-        => SessionOf(connection) is { } session && session.State.HasFlag(ConnectionState.Open) ? physicals.Find(session.Physical) : null;
+    {
+        lock (_gate)
+        {
+            return SessionOf(connection) is { } session && session.State.HasFlag(ConnectionState.Open)
+                ? physicals.Find(session.Physical)
+                : null;
+        }
+    }
 
     public ConnectionState StateOf(NpgsqlConnection connection)
     {
         lock (_gate)
         {
-            return SessionOf(connection).State;
+            return SessionOf(connection)?.State ?? ConnectionState.Closed;
         }
     }
 
@@ -89,10 +95,9 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     {
         lock (_gate)
         {
-            var session = SessionOf(connection);
-            if (session.State == ConnectionState.Closed || session.HeldClose is not null)
+            if (SessionOf(connection) is not { HeldClose: null } session)
             {
-                return session.HeldClose?.Task ?? Task.CompletedTask;
+                return SessionOf(connection)?.HeldClose?.Task ?? Task.CompletedTask;
             }
 
             if (session.State.HasFlag(ConnectionState.Executing))
@@ -124,8 +129,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     {
         lock (_gate)
         {
-            var session = SessionOf(connection);
-            if (session.State == ConnectionState.Closed)
+            if (SessionOf(connection) is not { } session)
             {
                 return ValueTask.FromResult(true);
             }
@@ -158,8 +162,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         lock (_gate)
         {
             _cancels++;
-            var session = SessionOf(connection);
-            if (CancelEndsCommands && session.State.HasFlag(ConnectionState.Open))
+            if (CancelEndsCommands && SessionOf(connection) is { } session && session.State.HasFlag(ConnectionState.Open))
             {
                 session.State = ConnectionState.Open;
             }
@@ -239,18 +242,16 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     private NpgsqlConnection NewSessionLocked(ScriptedPhysical physical)
     {
         var connection = new NpgsqlConnection();
-        _sessions.Add(connection, new ScriptedSession(physical));
+        _sessions.Add(connection, new ScriptedSession(connection, physical));
         return connection;
     }
 
-    private ScriptedSession SessionOf(NpgsqlConnection connection)
-        => _sessions.TryGetValue(connection, out var session)
-            ? session
-            : throw new InvalidOperationException("This connection is not from this source.");
+    // Closed ones are forgotten.
+    private ScriptedSession? SessionOf(NpgsqlConnection connection) => _sessions.GetValueOrDefault(connection);
 
     private void CloseLocked(ScriptedSession session)
     {
-        session.State = ConnectionState.Closed;
+        _sessions.Remove(session.Connection);
         if (session.Physical.IsGone)
         {
             return;

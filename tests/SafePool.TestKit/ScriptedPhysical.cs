@@ -1,4 +1,5 @@
 using System.Data;
+using Npgsql;
 
 namespace SafePool.TestKit;
 
@@ -14,9 +15,11 @@ internal sealed class ScriptedPhysical(int number, int clears)
     public bool IsGone { get; set; }
 }
 
-/// <summary>What the source knows about one connection object that it handed out.</summary>
-internal sealed class ScriptedSession(ScriptedPhysical physical)
+/// <summary>What the source knows about one connection object that is handed out.</summary>
+internal sealed class ScriptedSession(NpgsqlConnection connection, ScriptedPhysical physical)
 {
+    public NpgsqlConnection Connection { get; } = connection;
+
     public ScriptedPhysical Physical { get; } = physical;
 
     public ConnectionState State { get; set; } = ConnectionState.Open;

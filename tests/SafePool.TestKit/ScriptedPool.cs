@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using SafePool.Maintenance;
 using SafePool.Options;
 
@@ -6,13 +7,16 @@ namespace SafePool.TestKit;
 /// <summary>A pool over a <see cref="ScriptedConnectionSource"/> and a clock that stands still, with all that a test needs to steer it.</summary>
 internal sealed class ScriptedPool : IAsyncDisposable
 {
-    private ScriptedPool(PoolSettings settings)
+    // So that a lease which a test holds to its end only by not returning it is not taken for lost.
+    private readonly List<Lease[]> _held = [];
+
+    private ScriptedPool(PoolSettings settings, Func<TimeProvider, TimeProvider>? watch)
     {
         ScriptedConnectionSource? source = null;
         Pool = new ConnectionPool(
             settings,
             Log,
-            Clock,
+            watch?.Invoke(Clock) ?? Clock,
             physicals => source = new ScriptedConnectionSource(physicals) { PhysicalConnectionOpened = settings.PhysicalConnectionOpened });
         Source = source!;
     }
@@ -27,11 +31,14 @@ internal sealed class ScriptedPool : IAsyncDisposable
 
     public PoolSnapshot Snapshot => Pool.GetSnapshot();
 
-    public static ScriptedPool Create(Action<ConnectionPoolOptions>? configure = null)
+    /// <param name="configure">Changes the defaults.</param>
+    /// <param name="watch">Puts something between the pool and the clock.</param>
+    public static ScriptedPool Create(
+        Action<ConnectionPoolOptions>? configure = null, Func<TimeProvider, TimeProvider>? watch = null)
     {
         var options = new ConnectionPoolOptions { ConnectionString = "Host=scripted;Database=orders;Username=app" };
         configure?.Invoke(options);
-        return new ScriptedPool(ConnectionPoolOptionsValidator.Settle(options));
+        return new ScriptedPool(ConnectionPoolOptionsValidator.Settle(options), watch);
     }
 
     /// <summary>A pool whose places all have a connection, all of them leased.</summary>
@@ -51,7 +58,7 @@ internal sealed class ScriptedPool : IAsyncDisposable
             ? Pool.RentAsync().AsTask()
             : Pool.RentAsync(new RentOptions { AcquireTimeout = acquireTimeout }).AsTask();
 
-    /// <summary>Rents several connections, one after the other.</summary>
+    /// <summary>Rents several connections, one after the other, and keeps them from being collected.</summary>
     public async Task<Lease[]> RentManyAsync(int count)
     {
         var leases = new Lease[count];
@@ -60,6 +67,7 @@ internal sealed class ScriptedPool : IAsyncDisposable
             leases[i] = await Pool.RentAsync();
         }
 
+        _held.Add(leases);
         return leases;
     }
 
@@ -71,6 +79,10 @@ internal sealed class ScriptedPool : IAsyncDisposable
             await lease.DisposeAsync();
         }
     }
+
+    /// <summary>Waits until the pool's own threads have brought something about.</summary>
+    public Task UntilAsync(Func<PoolSnapshot, bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
+        => Eventually.True(() => condition(Snapshot), what);
 
     /// <summary>Lets maintenance run this often.</summary>
     public void Tick(int times = 1)
