@@ -69,10 +69,10 @@ public sealed class ConnectionPool : IConnectionPool
         var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
         _opener = new ConnectionOpener(parts);
         _returner = new ConnectionReturner(parts, _opener);
-        _desk = new RentDesk(parts, _opener, _returner, GetSnapshot);
+        _desk = new RentDesk(parts, _opener, _returner, Look);
         _dropped = new DroppedLeases(parts, _returner);
         _warmUp = new WarmUp(parts, _opener, GetSnapshot);
-        _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
+        _upkeep = new Upkeep(parts, _opener, _dropped);
         _closing = new PoolClosing(parts);
         _issuesAtOnce = settings.LeaseRented is null;
         _loop = new MaintenanceLoop(this, timeProvider);
@@ -178,37 +178,14 @@ public sealed class ConnectionPool : IConnectionPool
     public Task WarmUpAsync(CancellationToken cancellationToken = default) => _warmUp.RunAsync(cancellationToken);
 
     /// <inheritdoc/>
-    public void Clear() => _upkeep.Clear();
+    public void Clear() => _opener.RetireAll();
 
     /// <inheritdoc/>
     public Task<DrainReport> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
         => _closing.DrainAsync(timeout, cancellationToken);
 
     /// <inheritdoc/>
-    public PoolSnapshot GetSnapshot()
-    {
-        var counts = _gate.Read();
-        return new PoolSnapshot
-        {
-            Name = Name,
-            MaxSize = counts.Places,
-            Leased = counts.Leased,
-            Idle = counts.Idle,
-            Opening = counts.Opening,
-            Quarantined = counts.Quarantined,
-            Waiting = counts.Waiting,
-            LastConnectError = _opener.LastError,
-            Holders = _ledger.Holders(),
-            TotalRents = _ledger.TotalRents,
-            TotalWaits = _desk.TotalWaits,
-            TotalTimeouts = _desk.TotalTimeouts,
-            TotalRejected = _desk.TotalRejected,
-            TotalOpened = _physicals.TotalOpened,
-            TotalClosed = _physicals.TotalClosed,
-            TotalLeaksReported = _dropped.TotalReclaimed,
-            TotalReclaimed = _dropped.TotalReclaimed,
-        };
-    }
+    public PoolSnapshot GetSnapshot() => Look(_gate.Read());
 
     /// <summary>Closes the pool without patience: waiters fail, what is idle is closed, leases are closed when they come back.</summary>
     public void Dispose()
@@ -261,7 +238,7 @@ public sealed class ConnectionPool : IConnectionPool
         }
         catch (Exception error)
         {
-            Synchronously.Result(_returner.RescueAsync(slot, error, blocking: true));
+            _returner.Rescue(slot, error);
             return;
         }
 
@@ -289,7 +266,7 @@ public sealed class ConnectionPool : IConnectionPool
         }
         catch (Exception error)
         {
-            return _returner.RescueAsync(slot, error, blocking: false);
+            closing = Task.FromException(error);
         }
 
         if (!closing.IsCompletedSuccessfully)
@@ -301,7 +278,7 @@ public sealed class ConnectionPool : IConnectionPool
         return ValueTask.CompletedTask;
     }
 
-    internal void Cancel(LeaseSlot slot, NpgsqlConnection connection) => _desk.Cancel(slot, connection);
+    internal void Cancel(NpgsqlConnection connection) => _desk.Cancel(connection);
 
     internal void OnDropped(LeaseSlot slot, long leaseId) => _dropped.Report(slot, leaseId);
 
@@ -348,6 +325,31 @@ public sealed class ConnectionPool : IConnectionPool
         {
             _opener.HandOn(slot);
         }
+    }
+
+    /// <summary>A snapshot with counts that were read when it mattered.</summary>
+    private PoolSnapshot Look(GateCounts counts)
+    {
+        return new PoolSnapshot
+        {
+            Name = Name,
+            MaxSize = counts.Places,
+            Leased = counts.Leased,
+            Idle = counts.Idle,
+            Opening = counts.Opening,
+            Quarantined = counts.Quarantined,
+            Waiting = counts.Waiting,
+            LastConnectError = _opener.LastError,
+            Holders = _ledger.Holders(),
+            TotalRents = _ledger.TotalRents,
+            TotalWaits = _desk.TotalWaits,
+            TotalTimeouts = _desk.TotalTimeouts,
+            TotalRejected = _desk.TotalRejected,
+            TotalOpened = _physicals.TotalOpened,
+            TotalClosed = _physicals.TotalClosed,
+            TotalLeaksReported = _dropped.TotalReclaimed,
+            TotalReclaimed = _dropped.TotalReclaimed,
+        };
     }
 
     private bool Shut()

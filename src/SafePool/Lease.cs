@@ -75,19 +75,13 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     {
         var command = Connection.CreateCommand();
         command.CommandText = commandText ?? "";
-        Slot.LastCommand = command;
         return command;
     }
 
     /// <summary>Makes a batch on this lease's connection.</summary>
     /// <returns>A batch; dispose it before the lease.</returns>
     /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
-    public NpgsqlBatch CreateBatch()
-    {
-        var batch = Connection.CreateBatch();
-        Slot.LastCommand = batch;
-        return batch;
-    }
+    public NpgsqlBatch CreateBatch() => Connection.CreateBatch();
 
     /// <summary>Begins a transaction. Left open, it is rolled back when the lease comes back, and a warning says so.</summary>
     /// <param name="level">Its isolation level; the server's default if unspecified.</param>
@@ -118,7 +112,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
         return transaction;
     }
 
-    /// <summary>Cancels the running command of this lease, if there is one.</summary>
+    /// <summary>Cancels the running command of this lease, whoever made it, if there is one.</summary>
     /// <remarks>
     /// For readers that are left early: Npgsql reads the rest of a result when its reader is disposed, so cancel first. Blocks for the
     /// moment that a cancel request takes. Does nothing when nothing runs, or when the lease was returned.
@@ -127,7 +121,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     {
         if (_handle is { Slot: var slot } && slot.Connection is { } connection && slot.LeaseId == _id)
         {
-            slot.Pool.Cancel(slot, connection);
+            slot.Pool.Cancel(connection);
         }
     }
 

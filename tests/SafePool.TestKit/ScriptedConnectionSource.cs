@@ -157,7 +157,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
         => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
 
-    public Task CancelAsync(NpgsqlConnection connection)
+    public ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {
         lock (_gate)
         {
@@ -168,7 +168,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             }
         }
 
-        return Task.CompletedTask;
+        return ValueTask.CompletedTask;
     }
 
     public Task<bool> TerminateAsync(NpgsqlConnection connection)

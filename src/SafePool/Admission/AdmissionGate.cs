@@ -109,7 +109,7 @@ internal sealed class AdmissionGate
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
                 if (!returning && _queue.Count >= (long)_maxWaiters + _vacant + _opening)
                 {
-                    return new AdmissionResult(AdmissionOutcome.Rejected);
+                    return new AdmissionResult(AdmissionOutcome.Rejected, Counts: ReadLocked());
                 }
             }
             while (!_idle.TryShut());
@@ -130,6 +130,7 @@ internal sealed class AdmissionGate
     /// <summary>Takes a waiter out of the queue; false when something else completed it first.</summary>
     public bool TryLeave(Waiter waiter, AdmissionOutcome outcome)
     {
+        GateCounts counts;
         lock (_gate)
         {
             AssertInvariants();
@@ -138,10 +139,11 @@ internal sealed class AdmissionGate
                 return false;
             }
 
+            counts = ReadLocked() with { Waiting = _queue.Count - 1 };
             UnlinkLocked(waiter);
         }
 
-        waiter.Complete(new AdmissionResult(outcome));
+        waiter.Complete(new AdmissionResult(outcome, Counts: counts));
         return true;
     }
 
@@ -237,15 +239,14 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>The connection of a quarantined place is surely gone: quarantined → vacant.</summary>
+    /// <summary>The connection of a quarantined place has been closed after all: quarantined → held, to be settled like any other.</summary>
     public void Release(int place)
     {
         lock (_gate)
         {
             AssertInvariants();
-            _audit.Move(place, PlaceState.Quarantined, PlaceState.Vacant);
+            _audit.Move(place, PlaceState.Quarantined, PlaceState.Held);
             _quarantined--;
-            PushVacantLocked(place);
         }
     }
 
@@ -291,7 +292,7 @@ internal sealed class AdmissionGate
     {
         lock (_gate)
         {
-            return new GateCounts(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
+            return ReadLocked();
         }
     }
 
@@ -303,6 +304,8 @@ internal sealed class AdmissionGate
             return _queue.First?.Deadline;
         }
     }
+
+    private GateCounts ReadLocked() => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
 
     private bool TryBeginLocked(bool wanted, out int place)
     {

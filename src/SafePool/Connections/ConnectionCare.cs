@@ -46,6 +46,12 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
                 physical.NeedsUnprepare = false;
             }
 
+            if (physical.NeedsTimeoutReset)
+            {
+                await source.ExecuteAsync(connection, "RESET statement_timeout", blocking).ConfigureAwait(false);
+                physical.NeedsTimeoutReset = false;
+            }
+
             return true;
         }
         catch (Exception error) when (error is NpgsqlException or IOException or TimeoutException)

@@ -60,6 +60,27 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
     }
 
+    /// <summary>Retires every connection: the idle ones now, the leased ones when they come back.</summary>
+    public void RetireAll()
+    {
+        // The generation first: what is leased in between then passes for too old and is closed, never for young enough to keep.
+        parts.Physicals.Advance();
+        EmptyIdle();
+        Log.Cleared(parts.Logger, parts.Settings.Name);
+    }
+
+    /// <summary>The same, unless it was done since <paramref name="generation"/>.</summary>
+    public bool TryRetireAll(int generation)
+    {
+        var isFirst = parts.Physicals.TryAdvance(generation);
+        if (isFirst)
+        {
+            EmptyIdle();
+        }
+
+        return isFirst;
+    }
+
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
@@ -100,6 +121,25 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
+
+    private void EmptyIdle()
+    {
+        parts.Source.Clear();
+        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
+        {
+            if (parts.Source.TryTake() is { } survivor)
+            {
+                // Opened after the clear, by somebody else.
+                parts.Source.Close(survivor);
+                HandOn(parts.Ledger[place]);
+            }
+            else
+            {
+                parts.Physicals.CountClosed();
+                Vacate(place);
+            }
+        }
+    }
 
     private void Start(int place, bool blocking)
     {

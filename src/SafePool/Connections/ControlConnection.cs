@@ -36,7 +36,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
                 _turn.Release();
             }
         }
-        catch (Exception error) when (error is NpgsqlException or OperationCanceledException or InvalidOperationException or IOException)
+        catch (Exception error)
         {
             Log.ControlFailed(logger, settings.Name, task, error);
             return false;

@@ -40,9 +40,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
 
     /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
-    Task CancelAsync(NpgsqlConnection connection);
+    ValueTask CancelAsync(NpgsqlConnection connection, bool blocking);
 
-    /// <summary>Makes the server end a session that does not come back. False when that could not be asked for.</summary>
+    /// <summary>Makes the server end a session that does not come back. False when that could not be asked for; never throws.</summary>
     Task<bool> TerminateAsync(NpgsqlConnection connection);
 
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>

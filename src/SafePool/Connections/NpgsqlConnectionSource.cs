@@ -118,9 +118,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
                     await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
                 }
             }
-            catch (NpgsqlException)
+            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
             {
-                // It broke by itself.
+                // By itself.
             }
         }
 
@@ -157,25 +157,41 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public async Task CancelAsync(NpgsqlConnection connection)
+    public async ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {
         try
         {
             // Refused while something runs, and the refusal names the command, whoever made it. If nothing runs any more this does nothing.
-            await ExecuteAsync(connection, Nothing, blocking: false).ConfigureAwait(false);
+            await ExecuteAsync(connection, Nothing, blocking).ConfigureAwait(false);
         }
         catch (NpgsqlOperationInProgressException busy) when (busy.CommandInProgress is { } running)
         {
             // Opens a socket of its own to send the request, and blocks for it.
-            await Task.Run(running.Cancel).ConfigureAwait(false);
+            if (blocking)
+            {
+                running.Cancel();
+            }
+            else
+            {
+                await Task.Run(running.Cancel).ConfigureAwait(false);
+            }
+        }
+        catch (NpgsqlOperationInProgressException) when (Identify(connection) is { IsDirect: true })
+        {
+            // COPY, or a wait for notifications: no command to ask.
+            var asking = Task.Run(() => _control.CancelAsync(connection));
+            if (blocking)
+            {
+                asking.GetAwaiter().GetResult();
+            }
+            else
+            {
+                await asking.ConfigureAwait(false);
+            }
         }
         catch (NpgsqlOperationInProgressException)
         {
-            // COPY, or a wait for notifications: no command to ask.
-            if (Identify(connection) is { IsDirect: true })
-            {
-                await _control.CancelAsync(connection).ConfigureAwait(false);
-            }
+            // The same behind a pooler: nobody to ask who would not hit a stranger.
         }
     }
 
@@ -240,9 +256,20 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         if (_settings.PhysicalConnectionOpened is { } hook)
         {
             await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+            await RefuseOpenTransactionAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
         }
 
         return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
+    }
+
+    private async ValueTask RefuseOpenTransactionAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    {
+        // Outside of a transaction each statement is one of its own and begins with it; in a failed one this fails as well.
+        const string Question = "SELECT (transaction_timestamp() = statement_timestamp())::text";
+        if (await AskAsync(connection, Question, null, blocking, cancellationToken).ConfigureAwait(false) != "true")
+        {
+            throw new InvalidOperationException("The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.");
+        }
     }
 
     private async ValueTask VerifyAsync(NpgsqlConnection connection, SessionTimeout timeout, bool blocking, CancellationToken cancellationToken)

@@ -22,6 +22,12 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     /// </summary>
     public bool NeedsUnprepare { get; set; }
 
+    /// <summary>A <c>statement_timeout</c> of one lease must be undone before it is used again.</summary>
+    public bool NeedsTimeoutReset { get; set; }
+
+    /// <summary>Whether anything must be said to the server before it is used again.</summary>
+    public bool IsUntidy => NeedsFlush || NeedsUnprepare || NeedsTimeoutReset;
+
     /// <summary>It was closed by the pool.</summary>
     public bool IsRetired { get; set; }
 }

@@ -90,9 +90,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
                 continue;
             }
 
-            var untidy = physical.NeedsFlush || physical.NeedsUnprepare;
-            due |= untidy || now >= physical.ExpiresAt;
-            LowerNextExpiry(untidy ? long.MinValue : physical.ExpiresAt);
+            due |= physical.IsUntidy || now >= physical.ExpiresAt;
+            LowerNextExpiry(physical.IsUntidy ? long.MinValue : physical.ExpiresAt);
         }
 
         _needsCare = due;

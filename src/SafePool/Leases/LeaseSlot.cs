@@ -51,9 +51,6 @@ internal sealed class LeaseSlot
     /// <summary>Whether the lease was ever asked for its connection: somebody may then use it without the lease.</summary>
     public bool WasUsed { get; set; }
 
-    /// <summary>The command or batch that the lease made last, for <see cref="Lease.Cancel"/>.</summary>
-    public object? LastCommand { get; set; }
-
     /// <summary>The transaction that the lease began last, to tell whether it was left open.</summary>
     public NpgsqlTransaction? LastTransaction { get; set; }
 
@@ -87,7 +84,6 @@ internal sealed class LeaseSlot
     public void Reset()
     {
         Connection = null;
-        LastCommand = null;
         LastTransaction = null;
         Options = null;
     }

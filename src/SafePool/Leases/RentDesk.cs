@@ -18,7 +18,7 @@ internal sealed class RentDesk
     private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
-    private readonly Func<PoolSnapshot> _look;
+    private readonly Func<GateCounts, PoolSnapshot> _look;
     private readonly WaitingRoom _room;
     private readonly ConnectionCare _care;
     private readonly Action _onQueued;
@@ -26,7 +26,7 @@ internal sealed class RentDesk
     private long _totalTimeouts;
     private long _totalRejected;
 
-    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Func<PoolSnapshot> look)
+    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Func<GateCounts, PoolSnapshot> look)
     {
         _parts = parts;
         _opener = opener;
@@ -102,7 +102,7 @@ internal sealed class RentDesk
         }
 
         lease = default;
-        return _parts.Gate.IsClosed ? throw new PoolClosedException(_look()) : false;
+        return _parts.Gate.IsClosed ? throw new PoolClosedException(_look(_parts.Gate.Read())) : false;
     }
 
     /// <summary>Turns a lease into a plain connection that returns itself when it is closed.</summary>
@@ -125,20 +125,11 @@ internal sealed class RentDesk
     }
 
     /// <summary>Cancels what runs on a lease.</summary>
-    public void Cancel(LeaseSlot slot, NpgsqlConnection connection)
+    public void Cancel(NpgsqlConnection connection)
     {
-        switch (slot.LastCommand)
+        if (_parts.Source.StateOf(connection) != ConnectionState.Open)
         {
-            case NpgsqlCommand command:
-                command.Cancel();
-                break;
-            case NpgsqlBatch batch:
-                batch.Cancel();
-                break;
-            case null when _parts.Source.StateOf(connection) != ConnectionState.Open:
-                // Made without the lease, by Dapper for example.
-                Task.Run(() => _parts.Source.CancelAsync(connection)).GetAwaiter().GetResult();
-                break;
+            Synchronously.Result(_parts.Source.CancelAsync(connection, blocking: true));
         }
     }
 
@@ -153,7 +144,8 @@ internal sealed class RentDesk
         }
 
         _opener.OpenSpeculatively();
-        return new AdmissionResult(_parts.Gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut);
+        var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut;
+        return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
     }
 
     /// <summary>Sees to it that an open, fit connection is in a place that is held; gives the place up and says false when there is none.</summary>
@@ -248,13 +240,13 @@ internal sealed class RentDesk
                 ExceptionDispatchInfo.Throw(admission.Error!);
                 return admission.Error!;
             case AdmissionOutcome.Closed:
-                return new PoolClosedException(_look());
+                return new PoolClosedException(_look(_parts.Gate.Read()));
             case AdmissionOutcome.Rejected:
                 Interlocked.Increment(ref _totalRejected);
-                return new PoolRejectedException(_look(), _parts.Settings.MaxWaiters);
+                return new PoolRejectedException(_look(admission.Counts), _parts.Settings.MaxWaiters);
             default:
                 Interlocked.Increment(ref _totalTimeouts);
-                return OutOfTime(_look(), _parts.Clock.Since(begun));
+                return OutOfTime(_look(admission.Counts), _parts.Clock.Since(begun));
         }
     }
 

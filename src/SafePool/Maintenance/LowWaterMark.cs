@@ -1,7 +1,7 @@
 namespace SafePool.Maintenance;
 
 /// <summary>The lowest value seen during a sliding window: how many idle connections were never needed.</summary>
-/// <remarks>Values that a later, lower or equal one has overtaken can never be the minimum again, so only the others are kept.</remarks>
+/// <remarks>Values that a later, lower one has overtaken can never be the minimum again, so only the others are kept, in rising order.</remarks>
 internal sealed class LowWaterMark(PoolClock clock, TimeSpan window)
 {
     private readonly LinkedList<(long At, int Value)> _rising = new();
@@ -12,12 +12,16 @@ internal sealed class LowWaterMark(PoolClock clock, TimeSpan window)
     {
         var now = clock.Exact;
         _begin ??= now;
-        while (_rising.Last is { } last && last.Value.Value >= value)
+        while (_rising.Last is { } higher && higher.Value.Value > value)
         {
             _rising.RemoveLast();
         }
 
-        _rising.AddLast((now, value));
+        // An equal one stays, with the time since when it has been that low.
+        if (_rising.Last?.Value.Value != value)
+        {
+            _rising.AddLast((now, value));
+        }
 
         // The last value before the window began was still in force when it did, so it counts.
         var windowBegin = now - clock.After(0, window);

@@ -10,7 +10,7 @@ namespace SafePool.Maintenance;
 
 /// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
 /// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
-internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, DroppedLeases dropped)
+internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, DroppedLeases dropped)
 {
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
@@ -30,7 +30,6 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
 
         try
         {
-            returner.CheckQuarantine();
             dropped.Check();
             parts.Physicals.Refresh();
             if (parts.Physicals.NeedsCare)
@@ -49,30 +48,6 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         {
             Volatile.Write(ref _isRunning, 0);
         }
-    }
-
-    /// <summary>Retires every connection: the idle ones now, the leased ones when they come back.</summary>
-    public void Clear()
-    {
-        // The generation first: what is leased in between then passes for too old and is closed, never for young enough to keep.
-        parts.Physicals.Advance();
-        parts.Source.Clear();
-        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
-        {
-            if (parts.Source.TryTake() is { } survivor)
-            {
-                // Opened after the clear, by somebody else.
-                parts.Source.Close(survivor);
-                opener.HandOn(parts.Ledger[place]);
-            }
-            else
-            {
-                parts.Physicals.CountClosed();
-                opener.Vacate(place);
-            }
-        }
-
-        Log.Cleared(parts.Logger, parts.Settings.Name);
     }
 
     /// <summary>Looks at every idle connection once: what is too old is retired.</summary>

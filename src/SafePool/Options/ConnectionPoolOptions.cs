@@ -189,7 +189,7 @@ public sealed class ConnectionPoolOptions
     /// <summary>Gets or sets a hook that runs on the connection of every lease that comes back, before the session is reset.</summary>
     /// <remarks>
     /// A transaction that the lease left open is still open. If the hook throws, the connection is retired and the exception is logged; the caller
-    /// of <c>Dispose</c> does not see it.
+    /// of <c>Dispose</c> does not see it. With an asynchronous return it has two seconds, like all of the return, before the session is ended.
     /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning
     {

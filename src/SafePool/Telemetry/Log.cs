@@ -26,9 +26,6 @@ internal static partial class Log
     [LoggerMessage(114, LogLevel.Warning, "Pool '{PoolName}': the connection of the lease rented at {Site} could not be returned and was retired.")]
     public static partial void ReturnFailed(ILogger logger, string poolName, string site, Exception error);
 
-    [LoggerMessage(116, LogLevel.Warning, "Pool '{PoolName}': a connection could not be retired in order and was given up.")]
-    public static partial void RetireFailed(ILogger logger, string poolName, Exception error);
-
     [LoggerMessage(115, LogLevel.Warning, "Pool '{PoolName}': the hook {Hook} threw; the connection was retired.")]
     public static partial void HookFailed(ILogger logger, string poolName, string hook, Exception error);
 

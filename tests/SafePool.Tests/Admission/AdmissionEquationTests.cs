@@ -119,7 +119,9 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
     {
         if (_quarantined.Count > 0)
         {
-            _gate.Release(TakeAny(_quarantined, random));
+            var place = TakeAny(_quarantined, random);
+            _gate.Release(place);
+            _gate.Vacate(place);
         }
         else if (_held.Count > 0 && random.Next(2) == 0)
         {

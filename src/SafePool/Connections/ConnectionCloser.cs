@@ -1,0 +1,231 @@
+using System.Data;
+using Npgsql;
+using SafePool.Leases;
+using SafePool.Telemetry;
+
+namespace SafePool.Connections;
+
+/// <summary>What has become of a connection that was closed.</summary>
+internal enum CloseOutcome
+{
+    /// <summary>It is Npgsql's again, for the next lease; at the very least nobody holds it.</summary>
+    AtRest,
+
+    /// <summary>The physical connection does not exist any more.</summary>
+    Gone,
+
+    /// <summary>The same, and it broke by itself: Npgsql then clears its whole pool when it takes the server for the cause.</summary>
+    Broken,
+}
+
+/// <summary>Closes the connection of a lease that was returned (design decision D4): the dangerous half.</summary>
+/// <remarks>
+/// Npgsql loses a connection that is closed while a command runs on it, and a close may throw and leave the connection open. So what runs is cancelled and
+/// waited for, and a close counts only when the connection's state says so.
+/// </remarks>
+internal sealed class ConnectionCloser(PoolParts parts)
+{
+    private static readonly TimeSpan _firstLook = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan _lastRetry = TimeSpan.FromSeconds(1);
+
+    /// <summary>Whether the session needs words with the server, or marks, on every return.</summary>
+    public bool HasCeremony { get; } = parts.Settings.LeaseReturning is not null || parts.Settings.Reset == SessionReset.Strict;
+
+    /// <summary>Whether a command runs on the connection or a reader is open.</summary>
+    public bool IsBusy(NpgsqlConnection connection)
+        => (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
+
+    /// <summary>Npgsql itself ends what was taken before a clear, or comes back after the pool was closed.</summary>
+    public bool IsStale(LeaseSlot slot) => parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
+
+    /// <summary>Ends what runs, closes, and tries again until the connection is at rest or gone. Never throws; may take for ever.</summary>
+    public async Task<CloseOutcome> CloseForSureAsync(LeaseSlot slot, bool retire)
+    {
+        var connection = slot.Connection!;
+        var pause = TimeSpan.Zero;
+        while (true)
+        {
+            try
+            {
+                if (IsBusy(connection))
+                {
+                    await EndCommandAsync(slot, connection).ConfigureAwait(false);
+                }
+
+                return await CloseReadyAsync(slot, retire, blocking: false).ConfigureAwait(false);
+            }
+            catch (Exception error) when (pause == TimeSpan.Zero)
+            {
+                // Said once. The next attempt follows at once, and from then on there are pauses.
+                Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+                pause = _firstLook;
+                retire = true;
+                continue;
+            }
+            catch (Exception) when (pause < _lastRetry)
+            {
+                pause *= 2;
+            }
+            catch (Exception)
+            {
+                pause = _lastRetry;
+            }
+
+            await Task.Delay(pause, parts.Time).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Closes a connection on which nothing runs. May throw.</summary>
+    public async ValueTask<CloseOutcome> CloseReadyAsync(LeaseSlot slot, bool retire, bool blocking)
+    {
+        var connection = slot.Connection!;
+        var isStale = IsStale(slot);
+        switch (parts.Source.StateOf(connection))
+        {
+            case ConnectionState.Broken:
+                parts.Source.Close(connection);
+                return CloseOutcome.Broken;
+
+            case ConnectionState.Closed:
+                // The user closed it: it lies at rest, unless it had been broken, which the next taker finds out.
+                return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
+        }
+
+        if (!isStale)
+        {
+            var physical = parts.Source.Identify(connection);
+            retire |= physical is not null && parts.Physicals.IsExpired(physical);
+            if (retire || !await TryCeremonyAsync(slot, connection, physical, blocking).ConfigureAwait(false))
+            {
+                return await parts.Source.RetireAsync(connection, blocking).ConfigureAwait(false) ? CloseOutcome.Gone : CloseOutcome.AtRest;
+            }
+        }
+
+        var leftOpen = blocking && IsOpen(slot.LastTransaction);
+        if (blocking)
+        {
+            parts.Source.Close(connection);
+        }
+        else
+        {
+            var closing = parts.Source.CloseAsync(connection);
+            // Npgsql talks to the server in a close only to roll a transaction back: if it takes time there was one.
+            leftOpen = !closing.IsCompleted;
+            await closing.ConfigureAwait(false);
+        }
+
+        if (leftOpen)
+        {
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
+        }
+
+        return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
+    }
+
+    /// <summary>The rest of a plain close that had something to say to the server. Never throws.</summary>
+    public async Task<CloseOutcome> FinishAsync(LeaseSlot slot, Task closing)
+    {
+        try
+        {
+            await closing.ConfigureAwait(false);
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
+            return CloseOutcome.AtRest;
+        }
+        catch (Exception error)
+        {
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+            return await CloseForSureAsync(slot, retire: true).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Cancels what runs until nothing does. The command's own flow must end by itself; nothing tells when.</summary>
+    private async Task EndCommandAsync(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        Log.ReturnedBusy(parts.Logger, parts.Settings.Name, slot.Site.ToString(), parts.Source.StateOf(connection).ToString());
+        if (parts.Source.Identify(connection) is { } physical)
+        {
+            // The cancel may arrive after what it was meant for: whoever gets this connection next absorbs it first.
+            physical.NeedsFlush = true;
+            parts.Physicals.RequireCare();
+        }
+
+        await parts.Source.CancelAsync(connection, blocking: false).ConfigureAwait(false);
+        for (var pause = _firstLook; IsBusy(connection); pause = pause * 2 < _lastLook ? pause * 2 : _lastLook)
+        {
+            if (!await TryCloseReaderAsync(connection).ConfigureAwait(false))
+            {
+                await Task.Delay(pause, parts.Time).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Closes with a reader still open: its query has been cancelled, so reading the rest is short.</summary>
+    private async Task<bool> TryCloseReaderAsync(NpgsqlConnection connection)
+    {
+        if ((parts.Source.StateOf(connection) & ConnectionState.Executing) != 0)
+        {
+            return false;
+        }
+
+        try
+        {
+            await parts.Source.CloseAsync(connection).ConfigureAwait(false);
+            return true;
+        }
+        catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)
+        {
+            // The cancel came out of the close itself, and the connection is still open.
+            return true;
+        }
+        catch (NpgsqlOperationInProgressException)
+        {
+            // Another flow is in the middle of it, waiting for notifications for example.
+            return false;
+        }
+    }
+
+    /// <summary>What the options want said or noted before a session is put to rest. False when the connection did not bear it.</summary>
+    private async ValueTask<bool> TryCeremonyAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical, bool blocking)
+    {
+        try
+        {
+            if (parts.Settings.LeaseReturning is { } hook)
+            {
+                await Hooks.RunAsync(hook, connection, blocking, CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error)
+        {
+            Log.HookFailed(parts.Logger, parts.Settings.Name, nameof(ConnectionPoolOptions.LeaseReturning), error);
+            return false;
+        }
+
+        if (parts.Settings.Reset == SessionReset.Strict)
+        {
+            await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+        }
+        else if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)
+        {
+            // Not now: in an open transaction it would be rolled back along with it.
+            physical.NeedsTimeoutReset = true;
+            parts.Physicals.RequireCare();
+        }
+
+        return true;
+    }
+
+    private static bool IsOpen(NpgsqlTransaction? transaction)
+    {
+        try
+        {
+            // The one public member that refuses to answer once a transaction is over.
+            _ = transaction?.IsolationLevel;
+            return transaction is not null;
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+}
