@@ -67,6 +67,9 @@ public sealed class ConnectionStringReaderTests
 
     [Theory]
     [InlineData("Maximum Pool Size=0", "MaxSize (0) must be from 1 to 10000.")]
+    [InlineData("Connection Idle Lifetime=0", "IdleTimeout (00:00:00) must be at least 00:00:01")]
+    [InlineData("Connection Idle Lifetime=90000", "IdleTimeout (1.01:00:00) must be at least 00:00:01")]
+    [InlineData("Connection Lifetime=3000000", "MaxLifetime (34.17:20:00) must be at least 00:00:01")]
     [Trait("Conformance", "1")]
     public void Settle_TheStringIsOutOfRange_IsAFaultOfThatOption(string keywords, string fault)
         => Assert.Contains(OptionsKit.Faults(keywords), one => one.StartsWith(fault, StringComparison.Ordinal));
