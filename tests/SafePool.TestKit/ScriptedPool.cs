@@ -61,12 +61,7 @@ internal sealed class ScriptedPool : IAsyncDisposable
     /// <summary>Rents several connections, one after the other, and keeps them from being collected.</summary>
     public async Task<Lease[]> RentManyAsync(int count)
     {
-        var leases = new Lease[count];
-        for (var i = 0; i < count; i++)
-        {
-            leases[i] = await Pool.RentAsync();
-        }
-
+        var leases = await RentEachAsync(count);
         _held.Add(leases);
         return leases;
     }
@@ -74,7 +69,7 @@ internal sealed class ScriptedPool : IAsyncDisposable
     /// <summary>Leaves this many connections idle.</summary>
     public async Task FillAsync(int count)
     {
-        foreach (var lease in await RentManyAsync(count))
+        foreach (var lease in await RentEachAsync(count))
         {
             await lease.DisposeAsync();
         }
@@ -94,4 +89,15 @@ internal sealed class ScriptedPool : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => Pool.DisposeAsync();
+
+    private async Task<Lease[]> RentEachAsync(int count)
+    {
+        var leases = new Lease[count];
+        for (var i = 0; i < count; i++)
+        {
+            leases[i] = await Pool.RentAsync();
+        }
+
+        return leases;
+    }
 }
