@@ -71,6 +71,23 @@ public sealed class OpenConnectionTests
     }
 
     [Fact]
+    public async Task BackendTerminated_ConnectionDisposedAtOnce_IsCountedAsClosedAndNeverAsIdle()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+
+        for (var round = 1; round <= 10; round++)
+        {
+            var connection = await server.Pool.OpenConnectionAsync(Cancellation);
+            await server.TerminateAsync(connection.ProcessID);
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => connection.AskAsync<int>("SELECT 1"));
+            await connection.DisposeAsync();
+
+            await Eventually.True(() => server.Snapshot.Leased == 0, "the place is free");
+            Assert.Equal((0, round), (server.Snapshot.Idle, server.Snapshot.TotalClosed));
+        }
+    }
+
+    [Fact]
     public async Task StrictReset_DropsPreparedStatementsBeforeTheNextUse()
     {
         await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.Reset) = (1, SessionReset.Strict));
