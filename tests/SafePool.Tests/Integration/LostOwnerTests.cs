@@ -51,15 +51,26 @@ public sealed class LostOwnerTests
     }
 
     [Fact]
-    public async Task DroppedLease_WhoseOwnersFinalizerDisposesIt_IsReturnedAndNotReportedAsLost()
+    public async Task DroppedLease_WhoseOwnersFinalizerDisposesItSeveralTimesInARow_HealsWithinOneBudgetEachTime()
     {
         await using var server = await CreateAsync();
 
-        for (var round = 0; round < 2; round++)
+        for (var round = 0; round < 6; round++)
         {
             DropAnOwner(server.Pool);
             await UseAsync(server.Pool);
         }
+
+        Assert.Equal((0L, 0L), (server.Snapshot.TotalReclaimed, server.Snapshot.TotalTimeouts));
+    }
+
+    [Fact]
+    public async Task DroppedLease_WhoseOwnersFinalizerDisposesIt_IsReturnedAndNotReportedAsLost()
+    {
+        await using var server = await CreateAsync(acquireTimeout: 4);
+
+        DropAnOwner(server.Pool);
+        await UseAsync(server.Pool);
 
         Assert.Equal((0L, 1L), (server.Snapshot.TotalReclaimed, server.Snapshot.TotalOpened));
         Assert.DoesNotContain(server.Logs.Entries, entry => entry.EventId.Id == LeaseDropped);
@@ -100,8 +111,8 @@ public sealed class LostOwnerTests
         Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
     }
 
-    private static Task<PoolOnServer> CreateAsync()
-        => PoolOnServer.CreateAsync(options => (options.MaxSize, options.AcquireTimeout) = (1, TimeSpan.FromSeconds(2)));
+    private static Task<PoolOnServer> CreateAsync(double acquireTimeout = 2)
+        => PoolOnServer.CreateAsync(options => (options.MaxSize, options.AcquireTimeout) = (1, TimeSpan.FromSeconds(acquireTimeout)));
 
     private sealed class Owner(Lease lease)
     {
