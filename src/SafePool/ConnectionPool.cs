@@ -38,8 +38,8 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly DroppedLeases _dropped;
     private readonly WarmUp _warmUp;
     private readonly Upkeep _upkeep;
+    private readonly PoolClosing _closing;
     private readonly MaintenanceLoop _loop;
-    private readonly ILogger _logger;
     private readonly bool _issuesAtOnce;
     private int _isDisposed;
 
@@ -60,23 +60,35 @@ public sealed class ConnectionPool : IConnectionPool
         Func<PhysicalConnections, IConnectionSource>? sourceFactory)
     {
         _settings = settings;
-        _logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
+        var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _clock = new PoolClock(timeProvider);
         _physicals = new PhysicalConnections(settings, _clock);
-        _source = sourceFactory?.Invoke(_physicals) ?? new NpgsqlConnectionSource(settings, _physicals, timeProvider, _logger);
+        _source = sourceFactory?.Invoke(_physicals) ?? new NpgsqlConnectionSource(settings, _physicals, timeProvider, logger);
         _gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         _ledger = new LeaseLedger(this, settings.MaxSize, _clock);
-        _opener = new ConnectionOpener(settings, _gate, _ledger, _source, _physicals, timeProvider, _logger);
-        _returner = new ConnectionReturner(settings, _gate, _opener, _source, _physicals, timeProvider, _logger);
-        _dropped = new DroppedLeases(settings, _clock, _gate, _ledger, _source, _returner, _logger);
-        _desk = new RentDesk(GetSnapshot, settings, _clock, _gate, _ledger, _source, _physicals, _opener, _returner);
-        _warmUp = new WarmUp(settings, _clock, _gate, _opener, GetSnapshot);
-        _upkeep = new Upkeep(settings, _clock, _gate, _ledger, _source, _physicals, _opener, _returner, _dropped, _logger);
+        var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
+        _opener = new ConnectionOpener(parts);
+        _returner = new ConnectionReturner(parts, _opener);
+        _desk = new RentDesk(parts, _opener, _returner, GetSnapshot);
+        _dropped = new DroppedLeases(parts, _returner);
+        _warmUp = new WarmUp(parts, _opener, GetSnapshot);
+        _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
+        _closing = new PoolClosing(parts);
         _issuesAtOnce = settings.LeaseRented is null;
         _loop = new MaintenanceLoop(this, timeProvider);
     }
 
-    /// <summary>Gets the pool's name in messages and logs.</summary>
+    /// <summary>Closes what a pool that was dropped without being disposed would leave open on the server.</summary>
+    ~ConnectionPool()
+    {
+        // A constructor that threw left none.
+        if (_source is { } source)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static source => source.Dispose(), source, preferLocal: false);
+        }
+    }
+
+    /// <inheritdoc/>
     public string Name => _settings.Name;
 
     internal AdmissionGate Gate => _gate;
@@ -93,19 +105,7 @@ public sealed class ConnectionPool : IConnectionPool
         return new ConnectionPool(options);
     }
 
-    /// <summary>Rents a connection: an idle one at once, or waits for the first that is opened or comes back.</summary>
-    /// <param name="cancellationToken">Gives up the place in the queue. A connection that is being opened is kept for the next caller.</param>
-    /// <param name="member">Filled in by the compiler: named in reports about this lease.</param>
-    /// <param name="file">Filled in by the compiler: its name, without the path, is in reports about this lease.</param>
-    /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
-    /// <returns>A lease. Dispose it, best by <c>using</c>.</returns>
-    /// <exception cref="PoolExhaustedException">No lease came back within <see cref="ConnectionPoolOptions.AcquireTimeout"/>.</exception>
-    /// <exception cref="PoolRejectedException"><see cref="ConnectionPoolOptions.MaxWaiters"/> callers were waiting already.</exception>
-    /// <exception cref="ConnectTimeoutException">There was room, but no connection was open in time.</exception>
-    /// <exception cref="NpgsqlException">A connection could not be opened.</exception>
-    /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    /// <exception cref="InvalidOperationException">An ambient <c>TransactionScope</c> is in force and the connection string does not say <c>Enlist=false</c>.</exception>
+    /// <inheritdoc/>
     [OverloadResolutionPriority(1)]
     public ValueTask<Lease> RentAsync(
         CancellationToken cancellationToken = default,
@@ -120,15 +120,7 @@ public sealed class ConnectionPool : IConnectionPool
             : _desk.RentAsync(site, options: null, blocking: false, slot, cancellationToken);
     }
 
-    /// <summary>Rents a connection with options of its own.</summary>
-    /// <param name="options">What this rent does differently.</param>
-    /// <param name="cancellationToken">Gives up the place in the queue. A connection that is being opened is kept for the next caller.</param>
-    /// <param name="member">Filled in by the compiler: named in reports about this lease.</param>
-    /// <param name="file">Filled in by the compiler: its name, without the path, is in reports about this lease.</param>
-    /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
-    /// <returns>A lease. Dispose it, best by <c>using</c>.</returns>
-    /// <exception cref="ArgumentException">An option is out of range.</exception>
-    /// <inheritdoc cref="RentAsync(CancellationToken, string, string, int)" path="/exception"/>
+    /// <inheritdoc/>
     public ValueTask<Lease> RentAsync(
         RentOptions options,
         CancellationToken cancellationToken = default,
@@ -140,15 +132,7 @@ public sealed class ConnectionPool : IConnectionPool
         return _desk.RentAsync(new RentSite(member, file, line), options, blocking: false, held: null, cancellationToken);
     }
 
-    /// <summary>Rents a connection for a caller who blocks.</summary>
-    /// <remarks>Stands in the same queue as asynchronous callers, and is served also while the thread pool is starved.</remarks>
-    /// <param name="options">What this rent does differently, if anything.</param>
-    /// <param name="member">Filled in by the compiler: named in reports about this lease.</param>
-    /// <param name="file">Filled in by the compiler: its name, without the path, is in reports about this lease.</param>
-    /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
-    /// <returns>A lease. Dispose it, best by <c>using</c>.</returns>
-    /// <exception cref="ArgumentException">An option is out of range.</exception>
-    /// <inheritdoc cref="RentAsync(CancellationToken, string, string, int)" path="/exception"/>
+    /// <inheritdoc/>
     public Lease Rent(
         RentOptions? options = null,
         [CallerMemberName] string member = "",
@@ -162,14 +146,7 @@ public sealed class ConnectionPool : IConnectionPool
             : Synchronously.Result(_desk.RentAsync(site, options, blocking: true, slot, CancellationToken.None));
     }
 
-    /// <summary>Rents a connection if one is idle. Never waits in the queue and never opens one.</summary>
-    /// <param name="lease">The lease, or <c>default</c>.</param>
-    /// <param name="member">Filled in by the compiler: named in reports about this lease.</param>
-    /// <param name="file">Filled in by the compiler: its name, without the path, is in reports about this lease.</param>
-    /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
-    /// <returns>Whether there was one.</returns>
-    /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
-    /// <exception cref="InvalidOperationException">An ambient <c>TransactionScope</c> is in force and the connection string does not say <c>Enlist=false</c>.</exception>
+    /// <inheritdoc/>
     public bool TryRent(
         out Lease lease,
         [CallerMemberName] string member = "",
@@ -182,13 +159,7 @@ public sealed class ConnectionPool : IConnectionPool
         return taken || _desk.TryRent(site, slot, out lease);
     }
 
-    /// <summary>Rents a connection as a plain <see cref="NpgsqlConnection"/>: a drop-in for <see cref="NpgsqlDataSource.OpenConnectionAsync"/>.</summary>
-    /// <remarks>
-    /// Closing or disposing it returns it; opening it again is refused. Unlike a <see cref="Lease"/> it cannot be found when it is lost, a
-    /// reader that is open when it is closed is read to its end, and <see cref="ConnectionPoolOptions.LeaseReturning"/> does not run for it.
-    /// </remarks>
-    /// <returns>An open connection.</returns>
-    /// <inheritdoc cref="RentAsync(CancellationToken, string, string, int)" path="/*[not(self::summary or self::returns)]"/>
+    /// <inheritdoc/>
     public async ValueTask<NpgsqlConnection> OpenConnectionAsync(
         CancellationToken cancellationToken = default,
         [CallerMemberName] string member = "",
@@ -196,73 +167,24 @@ public sealed class ConnectionPool : IConnectionPool
         [CallerLineNumber] int line = 0)
         => _desk.Detach(await RentAsync(cancellationToken, member, file, line).ConfigureAwait(false));
 
-    /// <summary>Rents a connection as a plain <see cref="NpgsqlConnection"/>: a drop-in for <see cref="NpgsqlDataSource.OpenConnection"/>.</summary>
-    /// <returns>An open connection.</returns>
-    /// <inheritdoc cref="OpenConnectionAsync" path="/*[not(self::summary or self::returns or self::param[@name='cancellationToken'])]"/>
+    /// <inheritdoc/>
     public NpgsqlConnection OpenConnection(
         [CallerMemberName] string member = "",
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0)
         => _desk.Detach(Rent(null, member, file, line));
 
-    /// <summary>Opens connections until <see cref="ConnectionPoolOptions.MinSize"/> exist, <see cref="ConnectionPoolOptions.MaxConcurrentOpens"/> at a time.</summary>
-    /// <remarks>Requests that come in the meantime are served first. Without it, maintenance does the same in the background, quietly.</remarks>
-    /// <param name="cancellationToken">Ends the waiting; opens that are under way go on.</param>
-    /// <returns>A task that ends when they are open.</returns>
-    /// <exception cref="NpgsqlException">Opens kept failing for <see cref="ConnectionPoolOptions.AcquireTimeout"/>; this is what the last one threw.</exception>
-    /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <inheritdoc/>
     public Task WarmUpAsync(CancellationToken cancellationToken = default) => _warmUp.RunAsync(cancellationToken);
 
-    /// <summary>Retires every physical connection: the idle ones now, the leased ones when they come back.</summary>
-    /// <remarks>For a changed password, role or server. Leases that are out go on working.</remarks>
-    public void Clear()
-    {
-        _physicals.Advance();
-        var idle = _gate.Idle;
-        _source.Clear();
-        while (idle-- > 0 && _gate.TryTake(out var place))
-        {
-            if (_source.TryTake() is { } survivor)
-            {
-                // Opened after the clear, by somebody else.
-                _source.Close(survivor);
-                _opener.HandOn(_ledger[place]);
-            }
-            else
-            {
-                _physicals.CountClosed();
-                _opener.Vacate(place);
-            }
-        }
+    /// <inheritdoc/>
+    public void Clear() => _upkeep.Clear();
 
-        Log.Cleared(_logger, Name);
-    }
+    /// <inheritdoc/>
+    public Task<DrainReport> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+        => _closing.DrainAsync(timeout, cancellationToken);
 
-    /// <summary>Closes the pool for good: refuses new rents, fails the waiters, closes what is idle, and waits for the leases.</summary>
-    /// <param name="timeout">How long to wait; <see cref="Timeout.InfiniteTimeSpan"/> waits for ever.</param>
-    /// <param name="cancellationToken">Ends the waiting; the pool stays closed.</param>
-    /// <returns>Whether all came back, and who is left.</returns>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<DrainReport> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
-    {
-        var begun = _clock.Exact;
-        CloseGate();
-        var drained = true;
-        try
-        {
-            await _gate.AllBack.WaitAsync(timeout, _clock.Provider, cancellationToken).ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            drained = false;
-        }
-
-        return new DrainReport(drained, _ledger.Holders(), _clock.Since(begun));
-    }
-
-    /// <summary>Takes a picture of the pool. Allocates, never waits.</summary>
-    /// <returns>Counts, totals and holders, read one after the other while the pool goes on.</returns>
+    /// <inheritdoc/>
     public PoolSnapshot GetSnapshot()
     {
         var counts = _gate.Read();
@@ -291,6 +213,7 @@ public sealed class ConnectionPool : IConnectionPool
     /// <summary>Closes the pool without patience: waiters fail, what is idle is closed, leases are closed when they come back.</summary>
     public void Dispose()
     {
+        GC.SuppressFinalize(this);
         if (Shut())
         {
             _source.Dispose();
@@ -301,6 +224,7 @@ public sealed class ConnectionPool : IConnectionPool
     /// <returns>A task that ends when that is done.</returns>
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         if (Shut())
         {
             await _source.DisposeAsync().ConfigureAwait(false);
@@ -358,7 +282,16 @@ public sealed class ConnectionPool : IConnectionPool
             return _returner.ReturnAsync(slot, blocking: false);
         }
 
-        var closing = _source.CloseAsync(slot.Connection!);
+        Task closing;
+        try
+        {
+            closing = _source.CloseAsync(slot.Connection!);
+        }
+        catch (Exception error)
+        {
+            return _returner.RescueAsync(slot, error, blocking: false);
+        }
+
         if (!closing.IsCompletedSuccessfully)
         {
             return _returner.FinishAsync(slot, closing);
@@ -417,14 +350,6 @@ public sealed class ConnectionPool : IConnectionPool
         }
     }
 
-    private void CloseGate()
-    {
-        var idle = _gate.Close();
-        _physicals.Advance();
-        _source.Clear();
-        _physicals.CountClosed(idle);
-    }
-
     private bool Shut()
     {
         if (Interlocked.Exchange(ref _isDisposed, 1) == 1)
@@ -432,7 +357,7 @@ public sealed class ConnectionPool : IConnectionPool
             return false;
         }
 
-        CloseGate();
+        _closing.Close();
         _loop.Dispose();
         _opener.Dispose();
         return true;

@@ -6,6 +6,11 @@ namespace SafePool.TestKit;
 /// <summary>One client and its server, and the bytes between them.</summary>
 internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, ProxyTraffic traffic) : IDisposable
 {
+    // Of Linux: getsockopt(IPPROTO_TCP, TCP_INFO) begins with the state of the connection.
+    private const int IpProtoTcp = 6;
+    private const int TcpInfo = 11;
+    private const byte TcpEstablished = 1;
+
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _ended = new();
     private readonly StartupReader _startup = new();
@@ -16,6 +21,24 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
 
     /// <summary>Gets a task that ends, and never fails, once both sockets are closed.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
+
+    /// <summary>Gets whether the client still has its socket open, which the kernel knows before the proxy has read the end.</summary>
+    public bool IsClientThere
+    {
+        get
+        {
+            Span<byte> info = stackalloc byte[8];
+            try
+            {
+                client.GetRawSocketOption(IpProtoTcp, TcpInfo, info);
+                return info[0] == TcpEstablished;
+            }
+            catch (Exception gone) when (gone is SocketException or ObjectDisposedException)
+            {
+                return false;
+            }
+        }
+    }
 
     public void Start(Action whenOver) => Completion = RunAsync(whenOver);
 
@@ -32,7 +55,7 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
             _isOver = true;
             if (_countedAs == StartupKind.Startup)
             {
-                traffic.CountClosed(_ready.IsReady);
+                traffic.CountClosed(this, _ready.IsReady);
             }
         }
 
@@ -143,13 +166,13 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
         switch (_countedAs, kind)
         {
             case (StartupKind.Unknown, StartupKind.Startup):
-                traffic.CountOpened();
+                traffic.CountOpened(this);
                 break;
             case (StartupKind.Unknown, StartupKind.CancelRequest):
                 traffic.CountCancelRequest();
                 break;
             case (StartupKind.Startup, StartupKind.CancelRequest):
-                traffic.RecountAsCancelRequest();
+                traffic.RecountAsCancelRequest(this);
                 break;
         }
 

@@ -7,10 +7,19 @@ internal sealed class ProxyTraffic
     private volatile TaskCompletionSource? _stalled;
     private long _delayTicks;
     private long _acceptDelayTicks;
-    private int _open;
+    private readonly HashSet<ProxiedConnection> _open = [];
     private int _connecting;
 
-    public int Open => Volatile.Read(ref _open);
+    public int Open
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _open.Count;
+            }
+        }
+    }
 
     public int Connecting => Volatile.Read(ref _connecting);
 
@@ -65,12 +74,15 @@ internal sealed class ProxyTraffic
         }
     }
 
-    public void CountOpened()
+    public void CountOpened(ProxiedConnection connection)
     {
         lock (_gate)
         {
             Total++;
-            PeakOpen = Math.Max(PeakOpen, ++_open);
+            _open.Add(connection);
+
+            // Who has closed its socket counts no more, also while the proxy has yet to read that far.
+            PeakOpen = Math.Max(PeakOpen, _open.Count(other => other.IsClientThere));
             PeakConnecting = Math.Max(PeakConnecting, ++_connecting);
         }
     }
@@ -83,11 +95,11 @@ internal sealed class ProxyTraffic
         }
     }
 
-    public void CountClosed(bool wasReady)
+    public void CountClosed(ProxiedConnection connection, bool wasReady)
     {
         lock (_gate)
         {
-            _open--;
+            _open.Remove(connection);
             _connecting -= wasReady ? 0 : 1;
         }
     }
@@ -101,12 +113,12 @@ internal sealed class ProxyTraffic
     }
 
     /// <summary>Takes back a connection that asked for encryption first and then turned out to be a cancel request.</summary>
-    public void RecountAsCancelRequest()
+    public void RecountAsCancelRequest(ProxiedConnection connection)
     {
         lock (_gate)
         {
             Total--;
-            _open--;
+            _open.Remove(connection);
             _connecting--;
             CancelRequests++;
         }

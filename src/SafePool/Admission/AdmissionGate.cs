@@ -167,7 +167,15 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return BeginOpenLocked(_queue.Count > _opening, out place, out blocking);
+            if (!TryBeginLocked(_queue.Count > _opening, out place))
+            {
+                blocking = false;
+                return false;
+            }
+
+            blocking = _queue.BlockingCount > _blockingOpens;
+            _blockingOpens += blocking ? 1 : 0;
+            return true;
         }
     }
 
@@ -177,17 +185,7 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return BeginOpenLocked(Places - _vacant < minimum, out place, out _);
-        }
-    }
-
-    /// <summary>Starts one open for a caller who will not wait for it, unless one is on its way.</summary>
-    public bool TryBeginSpeculativeOpen(out int place)
-    {
-        lock (_gate)
-        {
-            AssertInvariants();
-            return BeginOpenLocked(_opening == 0, out place, out _);
+            return TryBeginLocked(Places - _vacant < minimum, out place);
         }
     }
 
@@ -256,7 +254,7 @@ internal sealed class AdmissionGate
     public int Close()
     {
         var emptied = 0;
-        Waiter? chain = null;
+        List<Waiter> waiters;
         lock (_gate)
         {
             AssertInvariants();
@@ -277,21 +275,12 @@ internal sealed class AdmissionGate
             }
             while (!_idle.TryShut());
 
-            // Unlinked from the back, so that the chain reads from the front.
-            while (_queue.Last is { } last)
-            {
-                _queue.Remove(last);
-                last.Next = chain;
-                chain = last;
-            }
-
+            waiters = _queue.RemoveAll();
             SignalIfAllBackLocked();
         }
 
-        while (chain is { } waiter)
+        foreach (var waiter in waiters)
         {
-            chain = waiter.Next;
-            waiter.Next = null;
             waiter.Complete(new AdmissionResult(AdmissionOutcome.Closed));
         }
 
@@ -315,11 +304,10 @@ internal sealed class AdmissionGate
         }
     }
 
-    private bool BeginOpenLocked(bool wanted, out int place, out bool blocking)
+    private bool TryBeginLocked(bool wanted, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        blocking = false;
         if (!wanted || _closed || _vacant == 0 || _opening >= _maxConcurrentOpens)
         {
             return false;
@@ -328,8 +316,6 @@ internal sealed class AdmissionGate
         place = _vacantPlaces[--_vacant];
         _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
         _opening++;
-        blocking = _queue.BlockingCount > _blockingOpens;
-        _blockingOpens += blocking ? 1 : 0;
         return true;
     }
 

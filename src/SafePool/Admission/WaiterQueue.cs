@@ -77,6 +77,20 @@ internal sealed class WaiterQueue
         BlockingCount -= waiter.IsBlocking ? 1 : 0;
     }
 
+    /// <summary>Empties the line.</summary>
+    /// <returns>Who stood in it, in order.</returns>
+    public List<Waiter> RemoveAll()
+    {
+        var all = new List<Waiter>(Count);
+        while (_first is { } first)
+        {
+            Remove(first);
+            all.Add(first);
+        }
+
+        return all;
+    }
+
     private void Entered(Waiter waiter)
     {
         waiter.IsQueued = true;

@@ -18,7 +18,6 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             return true;
         }
 
-        physical.IsRetired = true;
         try
         {
             await source.RetireAsync(connection, blocking).ConfigureAwait(false);

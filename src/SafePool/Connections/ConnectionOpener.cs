@@ -18,14 +18,7 @@ namespace SafePool.Connections;
 /// connection serves a waiter all the same. To grow, all that is idle is set aside for the instant in which Npgsql decides.
 /// </para>
 /// </remarks>
-internal sealed class ConnectionOpener(
-    PoolSettings settings,
-    AdmissionGate gate,
-    LeaseLedger ledger,
-    IConnectionSource source,
-    PhysicalConnections physicals,
-    TimeProvider clock,
-    ILogger logger) : IDisposable
+internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 {
     private readonly CancellationTokenSource _closing = new();
     private Exception? _lastError;
@@ -36,7 +29,7 @@ internal sealed class ConnectionOpener(
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
     {
-        while (gate.TryBeginOpen(out var place, out var blocking))
+        while (parts.Gate.TryBeginOpen(out var place, out var blocking))
         {
             Start(place, blocking);
         }
@@ -45,7 +38,8 @@ internal sealed class ConnectionOpener(
     /// <summary>Starts one open for a caller who will not wait for it.</summary>
     public void OpenSpeculatively()
     {
-        if (gate.TryBeginSpeculativeOpen(out var place))
+        var counts = parts.Gate.Read();
+        if (counts.Opening == 0 && parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, out var place))
         {
             Start(place, blocking: false);
         }
@@ -54,36 +48,53 @@ internal sealed class ConnectionOpener(
     /// <summary>Opens one connection if fewer than <paramref name="minimum"/> exist. Null when there are enough, or no open may start now.</summary>
     /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
     public Task<Exception?>? Fill(int minimum)
-        => gate.TryBeginFill(minimum, out var place) ? Task.Run(() => OpenAsync(place, blocking: false, growing: true)) : null;
+    {
+        if (!parts.Gate.TryBeginFill(minimum, out var place))
+        {
+            return null;
+        }
+
+        using (ExecutionContext.SuppressFlow())
+        {
+            return Task.Run(() => OpenAsync(place, blocking: false, growing: true));
+        }
+    }
 
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
-        while (!gate.TryGiveBack(slot.Place))
+        while (!parts.Gate.TryGiveBack(slot.Place))
         {
-            // Somebody waits, or the gate is closed; in that case Npgsql has closed the connection instead of keeping it.
-            if (gate.IsClosed || source.TryTake() is not { } connection)
+            if (parts.Gate.IsClosed)
+            {
+                // Npgsql has closed the connection instead of keeping it.
+                parts.Physicals.CountClosed();
+                parts.Gate.Vacate(slot.Place);
+                return;
+            }
+
+            if (parts.Source.TryTake() is not { } connection)
             {
                 Vacate(slot.Place);
                 return;
             }
 
             slot.Connection = connection;
-            slot.Generation = physicals.Generation;
-            if (gate.TryHandOver(slot.Place))
+            slot.Generation = parts.Physicals.Generation;
+            if (parts.Gate.TryHandOver(slot.Place))
             {
                 return;
             }
 
             slot.Reset();
-            source.Close(connection);
+            parts.Source.Close(connection);
         }
     }
 
     /// <summary>Gives up a place whose connection is gone, and opens another one if somebody waits.</summary>
     public void Vacate(int place)
     {
-        gate.Vacate(place);
+        parts.Gate.Vacate(place);
         Pump();
     }
 
@@ -98,7 +109,7 @@ internal sealed class ConnectionOpener(
             var thread = new Thread(() => OpenAsync(place, blocking: true, growing: false).GetAwaiter().GetResult())
             {
                 IsBackground = true,
-                Name = $"SafePool '{settings.Name}' open",
+                Name = $"SafePool '{parts.Settings.Name}' open",
             };
             thread.UnsafeStart();
         }
@@ -123,39 +134,39 @@ internal sealed class ConnectionOpener(
         catch (Exception error)
         {
             Volatile.Write(ref _lastError, error);
-            Log.OpenFailed(logger, settings.Name, error);
-            gate.OpenFailed(place, blocking, error);
+            Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
+            parts.Gate.OpenFailed(place, blocking, error);
             Pump();
             return error;
         }
 
         Volatile.Write(ref _lastError, null);
-        gate.OpenSucceeded(place, blocking);
-        Settle(ledger[place], opened, growing);
+        parts.Gate.OpenSucceeded(place, blocking);
+        Settle(parts.Ledger[place], opened, growing);
         Pump();
         return null;
     }
 
     private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
     {
-        if (gate.IsClosed || opened.Physical.Generation != physicals.Generation)
+        if (parts.Gate.IsClosed || opened.Physical.Generation != parts.Physicals.Generation)
         {
             // Closed or cleared in the meantime: Npgsql ends it instead of keeping it.
-            source.Close(opened.Connection);
-            physicals.CountClosed();
-            gate.Vacate(slot.Place);
+            parts.Source.Close(opened.Connection);
+            parts.Physicals.CountClosed();
+            parts.Gate.Vacate(slot.Place);
             return;
         }
 
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
-        if (gate.TryHandOver(slot.Place))
+        if (parts.Gate.TryHandOver(slot.Place))
         {
             return;
         }
 
         slot.Reset();
-        source.Close(opened.Connection);
+        parts.Source.Close(opened.Connection);
         if (opened.IsNew || growing)
         {
             HandOn(slot);
@@ -163,7 +174,7 @@ internal sealed class ConnectionOpener(
         else
         {
             // It had just come to rest under a place of its own, and lies there again: nothing was added.
-            gate.Vacate(slot.Place);
+            parts.Gate.Vacate(slot.Place);
         }
     }
 
@@ -171,21 +182,21 @@ internal sealed class ConnectionOpener(
     {
         if (blocking)
         {
-            return await source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+            return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
         }
 
-        using var timeout = new CancellationTokenSource(settings.ConnectTimeout, clock);
+        using var timeout = new CancellationTokenSource(parts.Settings.ConnectTimeout, parts.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, _closing.Token);
         try
         {
             return growing
                 ? await OpenAside(either.Token).ConfigureAwait(false)
-                : await source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
+                : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (timeout.IsCancellationRequested && !_closing.IsCancellationRequested)
         {
             throw new NpgsqlException(
-                $"No connection was open within ConnectTimeout ({settings.ConnectTimeout}).", new TimeoutException());
+                $"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
         }
     }
 
@@ -194,26 +205,26 @@ internal sealed class ConnectionOpener(
         List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
         try
         {
-            while (gate.TryTake(out var place))
+            while (parts.Gate.TryTake(out var place))
             {
-                if (source.TryTake() is { } connection)
+                if (parts.Source.TryTake() is { } connection)
                 {
-                    aside.Add((ledger[place], connection));
+                    aside.Add((parts.Ledger[place], connection));
                 }
                 else
                 {
-                    gate.Vacate(place);
+                    parts.Gate.Vacate(place);
                 }
             }
 
             // By the time this returns Npgsql has found nothing at rest and begun to connect.
-            return source.OpenAsync(blocking: false, cancellationToken);
+            return parts.Source.OpenAsync(blocking: false, cancellationToken);
         }
         finally
         {
             foreach (var (slot, connection) in aside)
             {
-                source.Close(connection);
+                parts.Source.Close(connection);
                 HandOn(slot);
             }
         }

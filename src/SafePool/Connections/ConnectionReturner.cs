@@ -16,14 +16,7 @@ namespace SafePool.Connections;
 /// </para>
 /// <para>Invariant: every path ends in exactly one of HandOn, Vacate and Quarantine, whatever throws.</para>
 /// </remarks>
-internal sealed class ConnectionReturner(
-    PoolSettings settings,
-    AdmissionGate gate,
-    ConnectionOpener opener,
-    IConnectionSource source,
-    PhysicalConnections physicals,
-    TimeProvider clock,
-    ILogger logger)
+internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opener)
 {
     private static readonly TimeSpan _firstLook = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
@@ -31,7 +24,7 @@ internal sealed class ConnectionReturner(
     private readonly List<Stuck> _stuck = [];
 
     /// <summary>Whether the session needs words with the server on every return.</summary>
-    public bool HasCeremony { get; } = settings.LeaseReturning is not null || settings.Reset == SessionReset.Strict;
+    public bool HasCeremony { get; } = parts.Settings.LeaseReturning is not null || parts.Settings.Reset == SessionReset.Strict;
 
     /// <summary>Returns a settled lease whose place the caller holds. Completes synchronously when <paramref name="blocking"/>, but for busy connections.</summary>
     /// <param name="slot">The place, with the connection of the lease in it.</param>
@@ -43,7 +36,7 @@ internal sealed class ConnectionReturner(
         var site = slot.Site;
         if (IsBusy(connection))
         {
-            Log.ReturnedBusy(logger, settings.Name, site.ToString(), source.StateOf(connection).ToString());
+            Log.ReturnedBusy(parts.Logger, parts.Settings.Name, site.ToString(), parts.Source.StateOf(connection).ToString());
             if (blocking)
             {
                 _ = Task.Run(() => ReturnBusyAsync(slot, connection, site, retire));
@@ -63,7 +56,7 @@ internal sealed class ConnectionReturner(
     /// <summary>The end of a return whose close has failed.</summary>
     public async ValueTask RescueAsync(LeaseSlot slot, Exception error, bool blocking)
     {
-        Log.ReturnFailed(logger, settings.Name, slot.Site.ToString(), error);
+        Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
         Conclude(slot, await RetireAsync(slot.Connection!, blocking).ConfigureAwait(false));
     }
 
@@ -91,6 +84,8 @@ internal sealed class ConnectionReturner(
                 continue;
             }
 
+            _ = one.Closing.Exception; // Observed: how it ended is seen from the connection.
+
             if (!IsGone(one.Connection))
             {
                 // Its command ended after all. Nobody waits for this connection any more, so it need not be saved.
@@ -103,27 +98,27 @@ internal sealed class ConnectionReturner(
                 _stuck.Remove(one);
             }
 
-            physicals.CountClosed();
-            gate.Release(one.Place);
-            Log.QuarantineEnded(logger, settings.Name);
+            parts.Physicals.CountClosed();
+            parts.Gate.Release(one.Place);
+            Log.QuarantineEnded(parts.Logger, parts.Settings.Name);
             opener.Pump();
         }
     }
 
     private async Task ReturnBusyAsync(LeaseSlot slot, NpgsqlConnection connection, RentSite site, bool retire)
     {
-        var physical = source.Identify(connection);
+        var physical = parts.Source.Identify(connection);
         if (physical is not null)
         {
             // The cancel may arrive after what it was meant for: whoever gets this connection next absorbs it first.
             physical.NeedsFlush = true;
-            physicals.RequireCare();
+            parts.Physicals.RequireCare();
         }
 
         var ending = EndCommandAsync(connection);
         try
         {
-            await ending.WaitAsync(PoolSettings.ReturnPatience, clock).ConfigureAwait(false);
+            await ending.WaitAsync(PoolSettings.ReturnPatience, parts.Time).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {
@@ -132,7 +127,7 @@ internal sealed class ConnectionReturner(
         }
         catch (Exception error)
         {
-            Log.ReturnFailed(logger, settings.Name, site.ToString(), error);
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, site.ToString(), error);
         }
 
         await ReturnReadyAsync(slot, connection, site, retire, blocking: false).ConfigureAwait(false);
@@ -141,15 +136,15 @@ internal sealed class ConnectionReturner(
     /// <summary>Cancels what runs until nothing does. A reader that is still open is closed with the connection: its query has ended, so that is short.</summary>
     private async Task EndCommandAsync(NpgsqlConnection connection)
     {
-        await source.CancelAsync(connection).ConfigureAwait(false);
+        await parts.Source.CancelAsync(connection).ConfigureAwait(false);
 
         // The command's own flow must end by itself; nothing tells when.
-        for (var pause = _firstLook; (source.StateOf(connection) & ConnectionState.Executing) != 0; pause *= 2)
+        for (var pause = _firstLook; (parts.Source.StateOf(connection) & ConnectionState.Executing) != 0; pause *= 2)
         {
-            await Task.Delay(pause < _lastLook ? pause : _lastLook, clock).ConfigureAwait(false);
+            await Task.Delay(pause < _lastLook ? pause : _lastLook, parts.Time).ConfigureAwait(false);
         }
 
-        if ((source.StateOf(connection) & ConnectionState.Fetching) != 0)
+        if ((parts.Source.StateOf(connection) & ConnectionState.Fetching) != 0)
         {
             await CloseUntilClosedAsync(connection).ConfigureAwait(false);
         }
@@ -161,7 +156,7 @@ internal sealed class ConnectionReturner(
         {
             try
             {
-                await source.CloseAsync(connection).ConfigureAwait(false);
+                await parts.Source.CloseAsync(connection).ConfigureAwait(false);
             }
             catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)
             {
@@ -179,7 +174,7 @@ internal sealed class ConnectionReturner(
         }
         catch (Exception error)
         {
-            Log.ReturnFailed(logger, settings.Name, site.ToString(), error);
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, site.ToString(), error);
             outcome = await RetireAsync(connection, blocking).ConfigureAwait(false);
         }
 
@@ -196,7 +191,7 @@ internal sealed class ConnectionReturner(
                 break;
             case CloseOutcome.Gone:
                 slot.Reset();
-                physicals.CountClosed();
+                parts.Physicals.CountClosed();
                 opener.Vacate(slot.Place);
                 break;
         }
@@ -206,10 +201,10 @@ internal sealed class ConnectionReturner(
     private async ValueTask<CloseOutcome> CloseAsync(LeaseSlot slot, NpgsqlConnection connection, RentSite site, bool retire, bool blocking)
     {
         var stale = IsStale(slot);
-        switch (source.StateOf(connection))
+        switch (parts.Source.StateOf(connection))
         {
             case ConnectionState.Broken:
-                source.Close(connection);
+                parts.Source.Close(connection);
                 RetireElders(slot.Generation);
                 return CloseOutcome.Gone;
 
@@ -220,7 +215,7 @@ internal sealed class ConnectionReturner(
 
         if (!stale)
         {
-            retire |= source.Identify(connection) is { } physical && physicals.IsExpired(physical);
+            retire |= parts.Source.Identify(connection) is { } physical && parts.Physicals.IsExpired(physical);
             if (retire || !await TryCeremonyAsync(slot, connection, blocking).ConfigureAwait(false))
             {
                 return await RetireAsync(connection, blocking).ConfigureAwait(false);
@@ -228,7 +223,7 @@ internal sealed class ConnectionReturner(
         }
 
         var leftOpen = blocking && IsOpen(slot.LastTransaction);
-        var closing = blocking ? CloseBlocking(connection) : source.CloseAsync(connection);
+        var closing = blocking ? CloseBlocking(connection) : parts.Source.CloseAsync(connection);
         leftOpen |= !closing.IsCompleted;
         var outcome = await RestAsync(slot, connection, site, closing, leftOpen).ConfigureAwait(false);
         return stale && outcome == CloseOutcome.AtRest ? CloseOutcome.Gone : outcome;
@@ -238,24 +233,24 @@ internal sealed class ConnectionReturner(
     {
         try
         {
-            if (settings.LeaseReturning is { } hook)
+            if (parts.Settings.LeaseReturning is { } hook)
             {
                 await Hooks.RunAsync(hook, connection, blocking, CancellationToken.None).ConfigureAwait(false);
             }
         }
         catch (Exception error)
         {
-            Log.HookFailed(logger, settings.Name, nameof(ConnectionPoolOptions.LeaseReturning), error);
+            Log.HookFailed(parts.Logger, parts.Settings.Name, nameof(ConnectionPoolOptions.LeaseReturning), error);
             return false;
         }
 
-        if (settings.Reset == SessionReset.Strict)
+        if (parts.Settings.Reset == SessionReset.Strict)
         {
-            await source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+            await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
         }
-        else if (settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null)
+        else if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null)
         {
-            await source.ExecuteAsync(connection, "ROLLBACK; RESET statement_timeout", blocking).ConfigureAwait(false);
+            await parts.Source.ExecuteAsync(connection, "ROLLBACK; RESET statement_timeout", blocking).ConfigureAwait(false);
         }
 
         return true;
@@ -266,7 +261,7 @@ internal sealed class ConnectionReturner(
     {
         try
         {
-            await closing.WaitAsync(PoolSettings.ReturnPatience, clock).ConfigureAwait(false);
+            await closing.WaitAsync(PoolSettings.ReturnPatience, parts.Time).ConfigureAwait(false);
         }
         catch (TimeoutException) when (!closing.IsCompleted)
         {
@@ -275,13 +270,13 @@ internal sealed class ConnectionReturner(
         }
         catch (Exception error)
         {
-            Log.ReturnFailed(logger, settings.Name, site.ToString(), error);
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, site.ToString(), error);
             return await RetireAsync(connection, blocking: false).ConfigureAwait(false);
         }
 
         if (leftOpen)
         {
-            Log.TransactionRolledBack(logger, settings.Name, site.ToString());
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, site.ToString());
         }
 
         return CloseOutcome.AtRest;
@@ -289,7 +284,7 @@ internal sealed class ConnectionReturner(
 
     private Task CloseBlocking(NpgsqlConnection connection)
     {
-        source.Close(connection);
+        parts.Source.Close(connection);
         return Task.CompletedTask;
     }
 
@@ -301,9 +296,9 @@ internal sealed class ConnectionReturner(
             _stuck.Add(new Stuck(slot.Place, connection, closing));
         }
 
-        gate.Quarantine(slot.Place);
-        Log.Quarantined(logger, settings.Name, site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
-        await source.TerminateAsync(connection).ConfigureAwait(false);
+        parts.Gate.Quarantine(slot.Place);
+        Log.Quarantined(parts.Logger, parts.Settings.Name, site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
+        await parts.Source.TerminateAsync(connection).ConfigureAwait(false);
     }
 
     private async ValueTask<CloseOutcome> RetireAsync(NpgsqlConnection connection, bool blocking)
@@ -313,11 +308,11 @@ internal sealed class ConnectionReturner(
     {
         try
         {
-            return await source.RetireAsync(connection, blocking).ConfigureAwait(false);
+            return await parts.Source.RetireAsync(connection, blocking).ConfigureAwait(false);
         }
         catch (Exception error)
         {
-            Log.RetireFailed(logger, settings.Name, error);
+            Log.RetireFailed(parts.Logger, parts.Settings.Name, error);
             return true;
         }
     }
@@ -326,21 +321,21 @@ internal sealed class ConnectionReturner(
     private void RetireElders(int generation)
     {
         // The first of a generation does it; those that broke in the same outage find it done.
-        if (physicals.TryAdvance(generation))
+        if (parts.Physicals.TryAdvance(generation))
         {
-            Log.Broken(logger, settings.Name);
-            source.Clear();
+            Log.Broken(parts.Logger, parts.Settings.Name);
+            parts.Source.Clear();
         }
     }
 
     /// <summary>Npgsql itself ends what was taken before a clear, or comes back after the pool was closed.</summary>
-    private bool IsStale(LeaseSlot slot) => gate.IsClosed || slot.Generation != physicals.Generation;
+    private bool IsStale(LeaseSlot slot) => parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
 
     private bool IsBusy(NpgsqlConnection connection)
-        => (source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
+        => (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
 
     private bool IsGone(NpgsqlConnection connection)
-        => source.StateOf(connection) is ConnectionState.Closed or ConnectionState.Broken;
+        => parts.Source.StateOf(connection) is ConnectionState.Closed or ConnectionState.Broken;
 
     private static bool IsOpen(NpgsqlTransaction? transaction)
     {

@@ -97,6 +97,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
     {
+        var physical = Identify(connection);
         for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
         {
             try
@@ -123,9 +124,10 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             }
         }
 
-        var gone = connection.FullState != ConnectionState.Open;
+        var isBroken = connection.FullState == ConnectionState.Broken;
+        physical?.IsRetired = isBroken;
         await CloseAsync(connection, blocking).ConfigureAwait(false);
-        return gone;
+        return isBroken;
     }
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
@@ -223,7 +225,8 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private async ValueTask<bool> GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
         // Behind a pooler the id that a connection reports is not a backend's: to cancel or end it would hit a stranger.
-        var backend = await AskAsync(connection, "SELECT pg_backend_pid()::text", null, blocking, cancellationToken).ConfigureAwait(false);
+        const string WhoAreYou = "SELECT pg_backend_pid()::text";
+        var backend = await AskAsync(connection, WhoAreYou, null, blocking, cancellationToken).ConfigureAwait(false);
         if (!_timeoutsVerified)
         {
             foreach (var timeout in _settings.SessionTimeouts)
@@ -253,10 +256,14 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    private static async ValueTask<string?> AskAsync(
+    private async ValueTask<string?> AskAsync(
         NpgsqlConnection connection, string question, string? parameter, bool blocking, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand(question, connection);
+        var command = new NpgsqlCommand(question, connection)
+        {
+            // For those who block: nobody can cancel them.
+            CommandTimeout = (int)Math.Ceiling(_settings.ConnectTimeout.TotalSeconds),
+        };
         await using var disposal = command.ConfigureAwait(false);
         if (parameter is not null)
         {

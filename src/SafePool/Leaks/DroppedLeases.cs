@@ -24,14 +24,7 @@ namespace SafePool.Leaks;
 /// second run; then pauses grow while nothing is found.
 /// </para>
 /// </remarks>
-internal sealed class DroppedLeases(
-    PoolSettings settings,
-    PoolClock clock,
-    AdmissionGate gate,
-    LeaseLedger ledger,
-    IConnectionSource source,
-    ConnectionReturner returner,
-    ILogger logger)
+internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner)
 {
     private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
@@ -40,7 +33,8 @@ internal sealed class DroppedLeases(
     private readonly ConcurrentQueue<(LeaseSlot Slot, long LeaseId)> _reported = new();
     private readonly List<(LeaseSlot Slot, long LeaseId)> _suspects = [];
     private readonly Lock _working = new();
-    private long _nextCollection;
+    private long _nextCollection = long.MinValue;
+    private volatile bool _foundSome;
     private bool _secondIsDue;
     private TimeSpan _pause = _firstPause;
     private long _totalReclaimed;
@@ -63,6 +57,7 @@ internal sealed class DroppedLeases(
 
     private void Examine()
     {
+        List<(LeaseSlot Slot, long LeaseId)> taken = [];
         lock (_working)
         {
             while (_reported.TryDequeue(out var report))
@@ -73,12 +68,22 @@ internal sealed class DroppedLeases(
             var isPressing = IsPressing();
             for (var i = _suspects.Count - 1; i >= 0; i--)
             {
-                var (slot, leaseId) = _suspects[i];
-                if (slot.LeaseId != leaseId || (MayTakeBack(slot, isPressing) && TakeBack(slot, leaseId)))
+                var suspect = _suspects[i];
+                if (suspect.Slot.LeaseId != suspect.LeaseId)
                 {
                     _suspects.RemoveAt(i);
                 }
+                else if (MayTakeBack(suspect.Slot, isPressing))
+                {
+                    _suspects.RemoveAt(i);
+                    taken.Add(suspect);
+                }
             }
+        }
+
+        foreach (var (slot, leaseId) in taken)
+        {
+            TakeBack(slot, leaseId);
         }
     }
 
@@ -90,35 +95,42 @@ internal sealed class DroppedLeases(
         }
 
         var isBusy = slot.Connection is { } connection
-            && (source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
-        return !isBusy && (isPressing || ledger.IsOverdue(slot, settings.LeakThreshold));
+            && (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
+        return !isBusy && (isPressing || parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold));
     }
 
-    private bool TakeBack(LeaseSlot slot, long leaseId)
+    private void TakeBack(LeaseSlot slot, long leaseId)
     {
-        var holder = ledger.Describe(slot);
-        if (holder is not null && slot.TrySettle(leaseId))
-        {
-            slot.Handle = new LeaseHandle(slot);
-            Interlocked.Increment(ref _totalReclaimed);
-            _pause = _firstPause;
-            _nextCollection = 0;
-            Log.LeaseDropped(logger, settings.Name, holder.ToString());
-            // Never throws; it goes on by itself when the server is slow to answer.
-            _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
-        }
-
-        return true;
-    }
-
-    private void CollectIfPressed()
-    {
-        if (clock.Coarse < _nextCollection)
+        if (parts.Ledger.Describe(slot) is not { } holder || !slot.TrySettle(leaseId))
         {
             return;
         }
 
-        var counts = gate.Read();
+        slot.Handle = new LeaseHandle(slot);
+        Interlocked.Increment(ref _totalReclaimed);
+        _foundSome = true;
+        Log.LeaseDropped(parts.Logger, parts.Settings.Name, holder.ToString());
+
+        // Never throws; it goes on by itself when the server is slow to answer.
+        _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
+    }
+
+    private void CollectIfPressed()
+    {
+        if (_foundSome)
+        {
+            // It paid: do not wait so long for the next one.
+            _foundSome = false;
+            _pause = _firstPause;
+            _nextCollection = long.MinValue;
+        }
+
+        if (parts.Clock.Coarse < _nextCollection)
+        {
+            return;
+        }
+
+        var counts = parts.Gate.Read();
         var isFull = counts is { Idle: 0, Vacant: 0, Opening: 0, Leased: > 0 };
         if (!isFull || !(IsPressing() || AnyIsOverdue()))
         {
@@ -127,32 +139,32 @@ internal sealed class DroppedLeases(
             return;
         }
 
-        Log.CollectionInduced(logger, settings.Name, counts.Leased, counts.Places, counts.Waiting);
+        Log.CollectionInduced(parts.Logger, parts.Settings.Name, counts.Leased, counts.Places, counts.Waiting);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
         _secondIsDue = !_secondIsDue;
         if (!_secondIsDue)
         {
-            _nextCollection = clock.After(clock.Coarse, _pause);
+            _nextCollection = parts.Clock.After(parts.Clock.Coarse, _pause);
             _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
         }
     }
 
     private bool IsPressing()
     {
-        if (gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
+        if (parts.Gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
         {
             return false;
         }
 
-        var half = settings.AcquireTimeout / 2;
-        return deadline - clock.Exact <= clock.After(0, half > _pressing ? half : _pressing);
+        var half = parts.Settings.AcquireTimeout / 2;
+        return deadline - parts.Clock.Exact <= parts.Clock.After(0, half > _pressing ? half : _pressing);
     }
 
     private bool AnyIsOverdue()
     {
-        for (var place = 0; place < gate.Places; place++)
+        for (var place = 0; place < parts.Gate.Places; place++)
         {
-            if (ledger[place] is { LeaseId: not 0 } slot && ledger.IsOverdue(slot, settings.LeakThreshold))
+            if (parts.Ledger[place] is { LeaseId: not 0 } slot && parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold))
             {
                 return true;
             }

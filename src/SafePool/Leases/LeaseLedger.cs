@@ -16,7 +16,7 @@ internal sealed class LeaseLedger
         _slots = new LeaseSlot[places];
         for (var place = 0; place < places; place++)
         {
-            _slots[place] = new LeaseSlot(pool, place);
+            _slots[place] = new LeaseSlot(pool, place, places);
         }
     }
 

@@ -9,20 +9,20 @@ namespace SafePool.Leases;
 /// race for, by compare-and-swap. Readers of other fields (snapshots) check the id before and after.
 /// </para>
 /// <para>
-/// Lease ids are unique in the pool: the place in the low bits and a counter above, in one word, so that a torn copy of a
+/// Lease ids are unique in the pool, and tell the place: each slot counts in steps of the number of places, from its own. So a torn copy of a
 /// <see cref="Lease"/> (the handle of one, the id of another) matches nothing. Zero means that no lease is out.
 /// </para>
 /// <para>While a lease is out nothing here refers to its <see cref="LeaseHandle"/>: the handle is alive only while the user's copies are.</para>
 /// </remarks>
 internal sealed class LeaseSlot
 {
-    private const int PlaceBits = 14;
-
+    private readonly int _places;
     private long _leaseId;
     private long _lastLeaseId;
 
-    public LeaseSlot(ConnectionPool pool, int place)
+    public LeaseSlot(ConnectionPool pool, int place, int places)
     {
+        _places = places;
         Pool = pool;
         Place = place;
         _lastLeaseId = place;
@@ -59,7 +59,7 @@ internal sealed class LeaseSlot
 
     public long LeaseId => Volatile.Read(ref _leaseId);
 
-    public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) >> PlaceBits;
+    public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / _places;
 
     /// <summary>Says for whom the place is held before the lease begins.</summary>
     public void Prepare(in RentSite site, RentOptions? options)
@@ -74,7 +74,7 @@ internal sealed class LeaseSlot
         Prepare(site, options);
         RentedAt = rentedAt;
         WasUsed = false;
-        var id = _lastLeaseId + (1L << PlaceBits);
+        var id = _lastLeaseId + _places;
         Volatile.Write(ref _lastLeaseId, id);
         Volatile.Write(ref _leaseId, id);
         return id;

@@ -15,44 +15,25 @@ namespace SafePool.Leases;
 /// <remarks>Members with <c>blocking</c> complete synchronously when it is true.</remarks>
 internal sealed class RentDesk
 {
-    private readonly Func<PoolSnapshot> _look;
-    private readonly PoolSettings _settings;
-    private readonly PoolClock _clock;
-    private readonly AdmissionGate _gate;
-    private readonly WaitingRoom _room;
-    private readonly LeaseLedger _ledger;
-    private readonly IConnectionSource _source;
-    private readonly PhysicalConnections _physicals;
-    private readonly ConnectionCare _care;
+    private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
+    private readonly Func<PoolSnapshot> _look;
+    private readonly WaitingRoom _room;
+    private readonly ConnectionCare _care;
     private readonly Action _onQueued;
     private long _totalWaits;
     private long _totalTimeouts;
     private long _totalRejected;
 
-    public RentDesk(
-        Func<PoolSnapshot> look,
-        PoolSettings settings,
-        PoolClock clock,
-        AdmissionGate gate,
-        LeaseLedger ledger,
-        IConnectionSource source,
-        PhysicalConnections physicals,
-        ConnectionOpener opener,
-        ConnectionReturner returner)
+    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Func<PoolSnapshot> look)
     {
-        _look = look;
-        _settings = settings;
-        _clock = clock;
-        _gate = gate;
-        _room = new WaitingRoom(gate, clock.Provider);
-        _ledger = ledger;
-        _source = source;
-        _physicals = physicals;
-        _care = new ConnectionCare(source, physicals);
+        _parts = parts;
         _opener = opener;
         _returner = returner;
+        _look = look;
+        _room = new WaitingRoom(parts.Gate, parts.Time);
+        _care = new ConnectionCare(parts.Source, parts.Physicals);
         _onQueued = OnQueued;
     }
 
@@ -73,9 +54,9 @@ internal sealed class RentDesk
             cancellationToken.ThrowIfCancellationRequested();
         }
 
-        var begun = _clock.Exact;
-        var patience = options?.AcquireTimeout ?? _settings.AcquireTimeout;
-        var deadline = _clock.After(begun, patience);
+        var begun = _parts.Clock.Exact;
+        var patience = options?.AcquireTimeout ?? _parts.Settings.AcquireTimeout;
+        var deadline = _parts.Clock.After(begun, patience);
         var returning = held is not null;
         while (true)
         {
@@ -89,7 +70,7 @@ internal sealed class RentDesk
                         ? _room.Wait(deadline, returning, _onQueued)
                         : await _room.WaitAsync(deadline, returning, _onQueued, cancellationToken).ConfigureAwait(false);
                 slot = admission.Outcome == AdmissionOutcome.Granted
-                    ? _ledger[admission.Place]
+                    ? _parts.Ledger[admission.Place]
                     : throw Refusal(admission, begun, cancellationToken);
             }
 
@@ -121,7 +102,7 @@ internal sealed class RentDesk
         }
 
         lease = default;
-        return _gate.IsClosed ? throw new PoolClosedException(_look()) : false;
+        return _parts.Gate.IsClosed ? throw new PoolClosedException(_look()) : false;
     }
 
     /// <summary>Turns a lease into a plain connection that returns itself when it is closed.</summary>
@@ -129,7 +110,7 @@ internal sealed class RentDesk
     {
         var slot = lease.Handle!.Slot;
         var connection = slot.Connection!;
-        var physical = _settings.Reset == SessionReset.Strict ? _source.Identify(connection) : null;
+        var physical = _parts.Settings.Reset == SessionReset.Strict ? _parts.Source.Identify(connection) : null;
 
         // Kept by the slot, so that the collector does not take it for lost: the user holds the connection, not the handle.
         slot.Handle = lease.Handle;
@@ -154,25 +135,25 @@ internal sealed class RentDesk
             case NpgsqlBatch batch:
                 batch.Cancel();
                 break;
-            case null when _source.StateOf(connection) != ConnectionState.Open:
+            case null when _parts.Source.StateOf(connection) != ConnectionState.Open:
                 // Made without the lease, by Dapper for example.
-                Task.Run(() => _source.CancelAsync(connection)).GetAwaiter().GetResult();
+                Task.Run(() => _parts.Source.CancelAsync(connection)).GetAwaiter().GetResult();
                 break;
         }
     }
 
-    private LeaseSlot? TakeIdle() => _gate.TryTake(out var place) ? _ledger[place] : null;
+    private LeaseSlot? TakeIdle() => _parts.Gate.TryTake(out var place) ? _parts.Ledger[place] : null;
 
     /// <summary>A budget of zero: what is idle now, or nothing. Something is opened all the same, for the next one.</summary>
     private AdmissionResult TakeNow()
     {
-        if (_gate.TryTake(out var place))
+        if (_parts.Gate.TryTake(out var place))
         {
             return new AdmissionResult(AdmissionOutcome.Granted, place);
         }
 
         _opener.OpenSpeculatively();
-        return new AdmissionResult(_gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut);
+        return new AdmissionResult(_parts.Gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut);
     }
 
     /// <summary>Sees to it that an open, fit connection is in a place that is held; gives the place up and says false when there is none.</summary>
@@ -180,18 +161,18 @@ internal sealed class RentDesk
     {
         if (slot.Connection is null)
         {
-            slot.Connection = _source.TryTake();
-            slot.Generation = _physicals.Generation;
+            slot.Connection = _parts.Source.TryTake();
+            slot.Generation = _parts.Physicals.Generation;
         }
 
         if (slot.Connection is { } connection)
         {
-            if (!_physicals.NeedsCare || await _care.TryMakeFitAsync(connection, blocking).ConfigureAwait(false))
+            if (!_parts.Physicals.NeedsCare || await _care.TryMakeFitAsync(connection, blocking).ConfigureAwait(false))
             {
                 return true;
             }
 
-            _physicals.CountClosed();
+            _parts.Physicals.CountClosed();
         }
 
         slot.Reset();
@@ -208,10 +189,10 @@ internal sealed class RentDesk
             if (options?.StatementTimeout is { } timeout)
             {
                 var sql = string.Create(CultureInfo.InvariantCulture, $"SET statement_timeout = {(long)timeout.TotalMilliseconds}");
-                await _source.ExecuteAsync(slot.Connection!, sql, blocking).ConfigureAwait(false);
+                await _parts.Source.ExecuteAsync(slot.Connection!, sql, blocking).ConfigureAwait(false);
             }
 
-            if (_settings.LeaseRented is { } hook)
+            if (_parts.Settings.LeaseRented is { } hook)
             {
                 await Hooks.RunAsync(hook, slot.Connection!, blocking, cancellationToken).ConfigureAwait(false);
             }
@@ -224,7 +205,7 @@ internal sealed class RentDesk
 
         var handle = slot.Handle!;
         slot.Handle = null;
-        return new Lease(handle, slot.Issue(site, options, _clock.Exact));
+        return new Lease(handle, slot.Issue(site, options, _parts.Clock.Exact));
     }
 
     private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
@@ -244,7 +225,7 @@ internal sealed class RentDesk
         if (physical is not null)
         {
             physical.NeedsUnprepare = true;
-            _physicals.RequireCare();
+            _parts.Physicals.RequireCare();
         }
 
         _returner.ReturnClosed(slot);
@@ -270,10 +251,10 @@ internal sealed class RentDesk
                 return new PoolClosedException(_look());
             case AdmissionOutcome.Rejected:
                 Interlocked.Increment(ref _totalRejected);
-                return new PoolRejectedException(_look(), _settings.MaxWaiters);
+                return new PoolRejectedException(_look(), _parts.Settings.MaxWaiters);
             default:
                 Interlocked.Increment(ref _totalTimeouts);
-                return OutOfTime(_look(), _clock.Since(begun));
+                return OutOfTime(_look(), _parts.Clock.Since(begun));
         }
     }
 
@@ -293,7 +274,7 @@ internal sealed class RentDesk
 
     private void RefuseAmbientTransaction()
     {
-        if (_settings.RefusesAmbientTransactions && Transaction.Current is not null)
+        if (_parts.Settings.RefusesAmbientTransactions && Transaction.Current is not null)
         {
             throw new InvalidOperationException(Sentences.AmbientTransaction);
         }

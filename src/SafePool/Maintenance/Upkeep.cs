@@ -10,22 +10,12 @@ namespace SafePool.Maintenance;
 
 /// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
 /// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
-internal sealed class Upkeep(
-    PoolSettings settings,
-    PoolClock clock,
-    AdmissionGate gate,
-    LeaseLedger ledger,
-    IConnectionSource source,
-    PhysicalConnections physicals,
-    ConnectionOpener opener,
-    ConnectionReturner returner,
-    DroppedLeases dropped,
-    ILogger logger)
+internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, DroppedLeases dropped)
 {
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
-    private readonly ConnectionCare _care = new(source, physicals);
-    private readonly LowWaterMark _spare = new(clock, settings.IdleTimeout);
+    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+    private readonly LowWaterMark _spare = new(parts.Clock, parts.Settings.IdleTimeout);
     private int _isRunning;
     private long _nextFill = long.MinValue;
     private TimeSpan _fillPause = MaintenanceLoop.Period;
@@ -42,8 +32,8 @@ internal sealed class Upkeep(
         {
             returner.CheckQuarantine();
             dropped.Check();
-            physicals.Refresh();
-            if (physicals.NeedsCare)
+            parts.Physicals.Refresh();
+            if (parts.Physicals.NeedsCare)
             {
                 await CareForIdleAsync().ConfigureAwait(false);
             }
@@ -53,7 +43,7 @@ internal sealed class Upkeep(
         }
         catch (Exception error)
         {
-            Log.MaintenanceFailed(logger, settings.Name, error);
+            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
         }
         finally
         {
@@ -61,24 +51,48 @@ internal sealed class Upkeep(
         }
     }
 
+    /// <summary>Retires every connection: the idle ones now, the leased ones when they come back.</summary>
+    public void Clear()
+    {
+        // The generation first: what is leased in between then passes for too old and is closed, never for young enough to keep.
+        parts.Physicals.Advance();
+        parts.Source.Clear();
+        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
+        {
+            if (parts.Source.TryTake() is { } survivor)
+            {
+                // Opened after the clear, by somebody else.
+                parts.Source.Close(survivor);
+                opener.HandOn(parts.Ledger[place]);
+            }
+            else
+            {
+                parts.Physicals.CountClosed();
+                opener.Vacate(place);
+            }
+        }
+
+        Log.Cleared(parts.Logger, parts.Settings.Name);
+    }
+
     /// <summary>Looks at every idle connection once: what is too old is retired.</summary>
     private async Task CareForIdleAsync()
     {
         var retired = 0;
-        for (var rest = gate.Idle; rest > 0 && gate.TryTake(out var place); rest--)
+        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
         {
-            if (source.TryTake() is not { } connection)
+            if (parts.Source.TryTake() is not { } connection)
             {
                 opener.Vacate(place);
             }
             else if (await _care.TryMakeFitAsync(connection, blocking: false).ConfigureAwait(false))
             {
-                source.Close(connection);
-                opener.HandOn(ledger[place]);
+                parts.Source.Close(connection);
+                opener.HandOn(parts.Ledger[place]);
             }
             else
             {
-                physicals.CountClosed();
+                parts.Physicals.CountClosed();
                 opener.Vacate(place);
                 retired++;
             }
@@ -90,30 +104,30 @@ internal sealed class Upkeep(
     /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
     private async Task RetireSurplusAsync()
     {
-        if (settings.IdleTimeout == Timeout.InfiniteTimeSpan)
+        if (parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan)
         {
             return;
         }
 
-        var counts = gate.Read();
-        var surplus = Math.Min(_spare.Observe(counts.Idle), counts.Places - counts.Vacant - settings.MinSize);
+        var counts = parts.Gate.Read();
+        var surplus = Math.Min(_spare.Observe(counts.Idle), counts.Places - counts.Vacant - parts.Settings.MinSize);
         if (surplus <= 0)
         {
             return;
         }
 
         var retired = 0;
-        while (retired < surplus && gate.TryTake(out var place))
+        while (retired < surplus && parts.Gate.TryTake(out var place))
         {
-            if (source.TryTake() is { } connection)
+            if (parts.Source.TryTake() is { } connection)
             {
-                if (!await source.RetireAsync(connection, blocking: false).ConfigureAwait(false))
+                if (!await parts.Source.RetireAsync(connection, blocking: false).ConfigureAwait(false))
                 {
-                    opener.HandOn(ledger[place]);
+                    opener.HandOn(parts.Ledger[place]);
                     break;
                 }
 
-                physicals.CountClosed();
+                parts.Physicals.CountClosed();
             }
 
             opener.Vacate(place);
@@ -126,12 +140,12 @@ internal sealed class Upkeep(
 
     private void Fill()
     {
-        if (clock.Exact < _nextFill)
+        if (parts.Clock.Exact < _nextFill)
         {
             return;
         }
 
-        while (opener.Fill(settings.MinSize) is { } open)
+        while (opener.Fill(parts.Settings.MinSize) is { } open)
         {
             _ = WatchFillAsync(open);
         }
@@ -145,22 +159,22 @@ internal sealed class Upkeep(
             return;
         }
 
-        if (gate.IsClosed)
+        if (parts.Gate.IsClosed)
         {
             return;
         }
 
         var pause = _fillPause;
-        _nextFill = clock.After(clock.Exact, pause);
+        _nextFill = parts.Clock.After(parts.Clock.Exact, pause);
         _fillPause = pause * 2 < _longestFillPause ? pause * 2 : _longestFillPause;
-        Log.FillFailed(logger, settings.Name, settings.MinSize, pause.TotalSeconds, error);
+        Log.FillFailed(parts.Logger, parts.Settings.Name, parts.Settings.MinSize, pause.TotalSeconds, error);
     }
 
     private void Note(int retired, string reason)
     {
         if (retired > 0)
         {
-            Log.Retired(logger, settings.Name, retired, reason);
+            Log.Retired(parts.Logger, parts.Settings.Name, retired, reason);
         }
     }
 }

@@ -5,23 +5,23 @@ using SafePool.Options;
 namespace SafePool.Maintenance;
 
 /// <summary>Opens the minimum on request, and says so when it cannot.</summary>
-internal sealed class WarmUp(PoolSettings settings, PoolClock clock, AdmissionGate gate, ConnectionOpener opener, Func<PoolSnapshot> look)
+internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<PoolSnapshot> look)
 {
     private static readonly TimeSpan _retryPause = TimeSpan.FromMilliseconds(100);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        var deadline = clock.After(clock.Exact, settings.AcquireTimeout);
+        var deadline = parts.Clock.After(parts.Clock.Exact, parts.Settings.AcquireTimeout);
         List<Task<Exception?>> opens = [];
         while (true)
         {
-            while (opener.Fill(settings.MinSize) is { } open)
+            while (opener.Fill(parts.Settings.MinSize) is { } open)
             {
                 opens.Add(open);
             }
 
-            if (gate.IsClosed)
+            if (parts.Gate.IsClosed)
             {
                 throw new PoolClosedException(look());
             }
@@ -34,7 +34,7 @@ internal sealed class WarmUp(PoolSettings settings, PoolClock clock, AdmissionGa
                 }
 
                 // Others hold all the permits to open.
-                await Task.Delay(MaintenanceLoop.Period, clock.Provider, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(MaintenanceLoop.Period, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);
                 continue;
             }
 
@@ -42,19 +42,19 @@ internal sealed class WarmUp(PoolSettings settings, PoolClock clock, AdmissionGa
             opens.Remove(ended);
             if (await ended.ConfigureAwait(false) is { } error)
             {
-                if (gate.IsClosed || clock.Exact >= deadline)
+                if (parts.Gate.IsClosed || parts.Clock.Exact >= deadline)
                 {
-                    throw gate.IsClosed ? new PoolClosedException(look()) : error;
+                    throw parts.Gate.IsClosed ? new PoolClosedException(look()) : error;
                 }
 
-                await Task.Delay(_retryPause, clock.Provider, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(_retryPause, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);
             }
         }
     }
 
     private bool IsDone()
     {
-        var counts = gate.Read();
-        return counts.Places - counts.Vacant - counts.Opening >= settings.MinSize;
+        var counts = parts.Gate.Read();
+        return counts.Places - counts.Vacant - counts.Opening >= parts.Settings.MinSize;
     }
 }

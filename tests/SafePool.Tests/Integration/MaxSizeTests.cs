@@ -21,13 +21,10 @@ public sealed class MaxSizeTests
         await using var server = await PoolOnServer.CreateAsync(
             options => (options.MaxSize, options.MinSize, options.AcquireTimeout) = (MaxSize, 1, TimeSpan.FromSeconds(30)), proxy: proxy);
 
-        using var over = new CancellationTokenSource();
-        var longest = WatchAsync(proxy, over.Token);
         await Task.WhenAll(
             Enumerable.Range(0, 12).Select(worker => Task.Run(() => WorkAsync(server, new Random(seed + worker)), Cancellation)));
 
-        await over.CancelAsync();
-        Assert.True(await longest < TimeSpan.FromMilliseconds(200), $"{proxy.PeakConnections} sockets at once, for {await longest}, seed {seed}");
+        Assert.True(proxy.PeakConnections <= MaxSize, $"{proxy.PeakConnections} sockets at once, seed {seed}");
         await Eventually.True(() => server.Snapshot is { Leased: 0, Opening: 0, Waiting: 0, Quarantined: 0 }, "everything is back");
         var last = await server.Pool.RentAsync(MaxSize, Cancellation);
         Assert.Equal(MaxSize, last.Select(lease => lease.Session()).Distinct().Count());
@@ -63,29 +60,6 @@ public sealed class MaxSizeTests
         Assert.Equal(MaxSize, proxy.TotalAccepted);
         await Eventually.True(() => server.Snapshot is { Leased: 0, Idle: MaxSize, Waiting: 0 }, "all opens have landed");
     }
-
-    /// <summary>How long the longest excess lasted: the proxy learns a little late that a socket was closed, when the next is open already.</summary>
-    private static Task<TimeSpan> WatchAsync(TcpProxy proxy, CancellationToken over) => Task.Factory.StartNew(
-        () =>
-        {
-            var longest = TimeSpan.Zero;
-            long? since = null;
-            while (!over.IsCancellationRequested)
-            {
-                since = proxy.OpenConnections > MaxSize ? since ?? TimeProvider.System.GetTimestamp() : null;
-                if (since is { } begun && TimeProvider.System.GetElapsedTime(begun) is var excess && excess > longest)
-                {
-                    longest = excess;
-                }
-
-                Thread.Yield();
-            }
-
-            return longest;
-        },
-        CancellationToken.None,
-        TaskCreationOptions.LongRunning,
-        TaskScheduler.Default);
 
     private static async Task WorkAsync(PoolOnServer server, Random random)
     {

@@ -78,7 +78,8 @@ public sealed class TcpProxyTests : IAsyncLifetime
         var started = TimeProvider.System.GetTimestamp();
         await ExecuteAsync(connection, "select 1", Cancellation);
 
-        Assert.InRange(TimeProvider.System.GetElapsedTime(started).TotalMilliseconds, 119, 2000);
+        // At least: nothing bounds how late a busy machine is. A little less than twice, for timers that are a tick early.
+        Assert.True(TimeProvider.System.GetElapsedTime(started) > TimeSpan.FromMilliseconds(100));
     }
 
     [Fact]

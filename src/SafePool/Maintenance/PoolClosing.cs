@@ -1,0 +1,35 @@
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Leases;
+
+namespace SafePool.Maintenance;
+
+/// <summary>The end of a pool: nobody in, waiters out, idle connections closed, leases waited for. Final.</summary>
+internal sealed class PoolClosing(PoolParts parts)
+{
+    public void Close()
+    {
+        // The gate first: what comes back from now on is not kept. Then a new generation, so that it is closed.
+        var idle = parts.Gate.Close();
+        parts.Physicals.Advance();
+        parts.Source.Clear();
+        parts.Physicals.CountClosed(idle);
+    }
+
+    public async Task<DrainReport> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        var begun = parts.Clock.Exact;
+        Close();
+        var drained = true;
+        try
+        {
+            await parts.Gate.AllBack.WaitAsync(timeout, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            drained = false;
+        }
+
+        return new DrainReport(drained, parts.Ledger.Holders(), parts.Clock.Since(begun));
+    }
+}

@@ -1,0 +1,287 @@
+using System.Data;
+using Npgsql;
+using SafePool.Connections;
+
+namespace SafePool.TestKit;
+
+/// <summary>A source of connections without a network, which does what a test tells it and counts what the pool does.</summary>
+/// <remarks>
+/// <para>
+/// It behaves as Npgsql does under SafePool: connections at rest are handed out oldest first, each time under a new object; one that is broken,
+/// or was opened before a clear, ends when it is closed. The <see cref="NpgsqlConnection"/> objects are tokens: they are never opened.
+/// </para>
+/// <para>
+/// Thread-safety: every member may be called from any thread. What waits for an open or a close goes on inside
+/// <see cref="CompleteNextOpen"/>, <see cref="FailNextOpen"/> and <see cref="ReleaseClose"/>, on the test's own thread.
+/// </para>
+/// </remarks>
+internal sealed partial class ScriptedConnectionSource(PhysicalConnections physicals) : IConnectionSource
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<NpgsqlConnection, ScriptedSession> _sessions = [];
+    private readonly Queue<ScriptedPhysical> _resting = new();
+    private int _clears;
+    private bool _disposed;
+
+    public NpgsqlConnection? TryTake()
+    {
+        lock (_gate)
+        {
+            return _resting.TryDequeue(out var physical) ? NewSessionLocked(physical) : null;
+        }
+    }
+
+    public async ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
+    {
+        var generation = physicals.Generation;
+        if (TryTake() is { } rested)
+        {
+            return new OpenedConnection(rested, Identify(rested)!, IsNew: false);
+        }
+
+        var clears = BeginOpen(out var held);
+        var connected = false;
+        try
+        {
+            if (held is not null)
+            {
+                var registration = cancellationToken.UnsafeRegister(_ => Forget(held), null);
+                await using var _ = registration.ConfigureAwait(false);
+                await WaitAsync(held.Task, blocking).ConfigureAwait(false);
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            var (connection, physical) = Connect(clears);
+            connected = true;
+            var known = physicals.Register(physical, generation, IsDirect);
+            if (PhysicalConnectionOpened is { } hook)
+            {
+                await GreetAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+            }
+
+            return new OpenedConnection(connection, known, IsNew: true);
+        }
+        catch (TaskCanceledException)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
+        finally
+        {
+            EndOpen(connected);
+        }
+    }
+
+    public PhysicalConnection? Identify(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            return SessionOf(connection) is { } session && session.State.HasFlag(ConnectionState.Open)
+                ? physicals.Find(session.Physical)
+                : null;
+        }
+    }
+
+    public ConnectionState StateOf(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            return SessionOf(connection)?.State ?? ConnectionState.Closed;
+        }
+    }
+
+    public void Close(NpgsqlConnection connection) => CloseAsync(connection).GetAwaiter().GetResult();
+
+    public Task CloseAsync(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            if (SessionOf(connection) is not { HeldClose: null } session)
+            {
+                return SessionOf(connection)?.HeldClose?.Task ?? Task.CompletedTask;
+            }
+
+            if (session.State.HasFlag(ConnectionState.Executing))
+            {
+                _closedWhileExecuting++;
+                return Task.FromException(
+                    new InvalidOperationException("Closed while a command runs: Npgsql would lose this connection for good."));
+            }
+
+            if (Interlocked.Exchange(ref _failNextClose, null) is { } error)
+            {
+                return Task.FromException(error);
+            }
+
+            if (_holdCloses > 0)
+            {
+                _holdCloses--;
+                session.HeldClose = new TaskCompletionSource();
+                _heldCloses.Enqueue(session);
+                return session.HeldClose.Task;
+            }
+
+            CloseLocked(session);
+            return Task.CompletedTask;
+        }
+    }
+
+    public ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
+    {
+        lock (_gate)
+        {
+            if (SessionOf(connection) is not { } session)
+            {
+                return ValueTask.FromResult(true);
+            }
+
+            if (!RefusesToRetire)
+            {
+                EndLocked(session.Physical);
+            }
+
+            CloseLocked(session);
+            return ValueTask.FromResult(session.Physical.IsGone);
+        }
+    }
+
+    public ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
+    {
+        lock (_gate)
+        {
+            _executed.Add(sql);
+        }
+
+        return FailExecutesWith is { } error ? ValueTask.FromException(error) : ValueTask.CompletedTask;
+    }
+
+    public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+        => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
+
+    public Task CancelAsync(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            _cancels++;
+            if (CancelEndsCommands && SessionOf(connection) is { } session && session.State.HasFlag(ConnectionState.Open))
+            {
+                session.State = ConnectionState.Open;
+            }
+        }
+
+        return Task.CompletedTask;
+    }
+
+    public Task<bool> TerminateAsync(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            _terminated++;
+            return Task.FromResult(IsDirect);
+        }
+    }
+
+    public void Clear()
+    {
+        lock (_gate)
+        {
+            _clears++;
+            LoseRestingLocked();
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _disposed = true;
+            LoseRestingLocked();
+        }
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private static Task WaitAsync(Task held, bool blocking)
+    {
+        if (blocking)
+        {
+            held.GetAwaiter().GetResult();
+        }
+
+        return held;
+    }
+
+    private async ValueTask GreetAsync(
+        Func<NpgsqlConnection, CancellationToken, ValueTask> hook, NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await RetireAsync(connection, blocking).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private (NpgsqlConnection Connection, ScriptedPhysical Physical) Connect(int clears)
+    {
+        lock (_gate)
+        {
+            var physical = new ScriptedPhysical(++_opened, clears);
+            _connecting--;
+            _alive++;
+            return (NewSessionLocked(physical), physical);
+        }
+    }
+
+    private NpgsqlConnection NewSessionLocked(ScriptedPhysical physical)
+    {
+        var connection = new NpgsqlConnection();
+        _sessions.Add(connection, new ScriptedSession(connection, physical));
+        return connection;
+    }
+
+    // Closed ones are forgotten.
+    private ScriptedSession? SessionOf(NpgsqlConnection connection) => _sessions.GetValueOrDefault(connection);
+
+    private void CloseLocked(ScriptedSession session)
+    {
+        _sessions.Remove(session.Connection);
+        if (session.Physical.IsGone)
+        {
+            return;
+        }
+
+        if (_disposed || session.Physical.Clears != _clears)
+        {
+            EndLocked(session.Physical);
+        }
+        else
+        {
+            _resting.Enqueue(session.Physical);
+        }
+    }
+
+    private void EndLocked(ScriptedPhysical physical)
+    {
+        if (!physical.IsGone)
+        {
+            physical.IsGone = true;
+            _alive--;
+            _closed++;
+        }
+    }
+
+    private void LoseRestingLocked()
+    {
+        while (_resting.TryDequeue(out var physical))
+        {
+            EndLocked(physical);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+using SafePool.Admission;
+using Xunit;
+
+namespace SafePool.Tests.Admission;
+
+/// <summary>Any sequence of allowed operations, against plain lists of places: INV-1 and INV-2 after each, and strict order of arrival.</summary>
+public sealed class AdmissionEquationTests(ITestOutputHelper output)
+{
+    private const int Places = 5;
+    private const int MaxOpens = 2;
+
+    private readonly AdmissionGate _gate = new(Places, maxWaiters: 4, MaxOpens);
+    private readonly List<int> _held = [];
+    private readonly List<(int Place, bool Blocking)> _opening = [];
+    private readonly List<int> _quarantined = [];
+    private readonly List<Waiter> _waiting = [];
+    private int _idle;
+
+    [Fact]
+    [Trait("Conformance", "3")]
+    public void AnyOperations_InRandomOrder_KeepTheEquationAndTheOrder()
+    {
+        var seed = Random.Shared.Next();
+        output.WriteLine($"seed {seed}");
+        var random = new Random(seed);
+
+        for (var i = 0; i < 20_000; i++)
+        {
+            Step(random);
+
+            var vacant = Places - _idle - _held.Count - _opening.Count - _quarantined.Count;
+            Assert.Equal(new GateCounts(Places, _idle, _opening.Count, vacant, _quarantined.Count, _waiting.Count), _gate.Read());
+            Assert.Equal(_held.Count, _gate.Read().Leased);
+            Assert.True(_waiting.Count == 0 || _idle == 0, "INV-2");
+            Assert.True(_opening.Count <= MaxOpens, "INV-4");
+            Assert.All(_waiting, waiter => Assert.Null(GateKit.Result(waiter)));
+        }
+    }
+
+    private void Step(Random random)
+    {
+        switch (random.Next(10))
+        {
+            case 0 when _gate.TryTake(out var taken):
+                _idle--;
+                _held.Add(taken);
+                break;
+            case 1 or 2:
+                Enter(returning: random.Next(8) == 0);
+                break;
+            case 3 when _waiting.Count > 0:
+                var leaving = TakeAny(_waiting, random);
+                Assert.True(_gate.TryLeave(leaving, AdmissionOutcome.TimedOut));
+                break;
+            case 4 when _gate.TryBeginOpen(out var opened, out var blocking):
+                Assert.True(_waiting.Count > _opening.Count, "INV-4: no open without need");
+                _opening.Add((opened, blocking));
+                break;
+            case 5 when _gate.TryBeginFill(random.Next(Places + 1), out var filled):
+                _opening.Add((filled, false));
+                break;
+            case 6 when _opening.Count > 0:
+                EndOpen(TakeAny(_opening, random), fails: random.Next(4) == 0);
+                break;
+            case 7 or 8 when _held.Count > 0:
+                GiveBack(TakeAny(_held, random));
+                break;
+            case 9:
+                Lose(random);
+                break;
+        }
+    }
+
+    private void Enter(bool returning)
+    {
+        var waiter = GateKit.NewWaiter(_gate);
+        switch (_gate.Enter(waiter, returning))
+        {
+            case { Outcome: AdmissionOutcome.Granted, Place: var place }:
+                _idle--;
+                _held.Add(place);
+                break;
+            case { Outcome: AdmissionOutcome.Queued }:
+                _waiting.Insert(returning ? 0 : _waiting.Count, waiter);
+                break;
+            case { Outcome: AdmissionOutcome.Rejected }:
+                Assert.False(returning);
+                break;
+        }
+    }
+
+    private void EndOpen((int Place, bool Blocking) open, bool fails)
+    {
+        if (!fails)
+        {
+            _gate.OpenSucceeded(open.Place, open.Blocking);
+            GiveBack(open.Place);
+            return;
+        }
+
+        _gate.OpenFailed(open.Place, open.Blocking, new InvalidOperationException("no"));
+        ExpectFirst(AdmissionOutcome.Failed, -1);
+    }
+
+    private void GiveBack(int place)
+    {
+        if (_gate.TryGiveBack(place))
+        {
+            _idle++;
+            return;
+        }
+
+        Assert.True(_gate.TryHandOver(place));
+        ExpectFirst(AdmissionOutcome.Granted, place);
+        _held.Add(place);
+    }
+
+    private void Lose(Random random)
+    {
+        if (_quarantined.Count > 0)
+        {
+            _gate.Release(TakeAny(_quarantined, random));
+        }
+        else if (_held.Count > 0 && random.Next(2) == 0)
+        {
+            _gate.Vacate(TakeAny(_held, random));
+        }
+        else if (_held.Count > 0)
+        {
+            _quarantined.Add(_held[0]);
+            _gate.Quarantine(_held[0]);
+            _held.RemoveAt(0);
+        }
+    }
+
+    private void ExpectFirst(AdmissionOutcome outcome, int place)
+    {
+        if (_waiting.Count > 0)
+        {
+            var result = GateKit.Result(_waiting[0]);
+            Assert.Equal((outcome, place), (result?.Outcome, result?.Place));
+            _waiting.RemoveAt(0);
+        }
+    }
+
+    private static T TakeAny<T>(List<T> list, Random random)
+    {
+        var index = random.Next(list.Count);
+        var taken = list[index];
+        list.RemoveAt(index);
+        return taken;
+    }
+}
