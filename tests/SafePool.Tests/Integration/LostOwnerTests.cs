@@ -38,6 +38,18 @@ public sealed class LostOwnerTests
     }
 
     [Fact]
+    [Trait("Conformance", "90")]
+    public async Task DroppedLease_WithItsReaderDroppedInMidResult_IsTakenBackToo()
+    {
+        await using var server = await CreateAsync();
+        DropInMidResult(server.Pool);
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+
+        Assert.Equal(1, server.Snapshot.TotalReclaimed);
+    }
+
+    [Fact]
     [Trait("Conformance", "36")]
     public async Task CommandOfADroppedLease_UsedAfterItWasTakenBack_GetsAnErrorAndNotTheNextSession()
     {
@@ -93,6 +105,10 @@ public sealed class LostOwnerTests
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Drop(ConnectionPool pool) => pool.Rent().Do("SELECT 1");
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void DropInMidResult(ConnectionPool pool)
+        => Assert.True(pool.Rent().CreateCommand("SELECT generate_series(1, 100000000)").ExecuteReader().Read());
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static NpgsqlConnection TakeConnection(ConnectionPool pool) => pool.Rent().Connection;
