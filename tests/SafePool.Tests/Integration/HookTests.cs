@@ -198,8 +198,9 @@ public sealed class HookTests
 
         for (var round = 0; round < 3; round++)
         {
-            await using var lease = await server.Pool.RentAsync(Cancellation);
-            await lease.DoAsync("BEGIN");
+            using var lease = await server.Pool.RentAsync(Cancellation);
+            _ = lease.BeginTransaction();
+            await lease.DoAsync("SELECT 1");
         }
 
         Assert.Equal((0, 1), (server.Snapshot.Leased, server.Snapshot.Idle));

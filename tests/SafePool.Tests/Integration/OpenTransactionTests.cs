@@ -34,15 +34,37 @@ public sealed class OpenTransactionTests
     [Trait("Conformance", "37")]
     public async Task ReturnAsync_TransactionBegunInSql_IsRolledBackAndLogged()
     {
-        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1, proxy: proxy);
         var table = await CreateTableAsync();
         var lease = await server.Pool.RentAsync(Cancellation);
         var session = lease.Session();
         await lease.DoAsync($"BEGIN; INSERT INTO {table} VALUES (1)");
 
+        // Only the time that the rollback takes tells the pool of a transaction that it did not begin.
+        proxy.Delay = TimeSpan.FromMilliseconds(20);
         await lease.DisposeAsync();
 
         await AssertRolledBackAsync(server, session, table);
+    }
+
+    [Fact]
+    [Trait("Conformance", "37")]
+    public async Task ReturnAsync_TransactionLeftOpenManyTimes_IsLoggedEveryTimeHoweverFastTheServerAnswers()
+    {
+        const int Rounds = 200;
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 4);
+
+        await Task.WhenAll(Enumerable.Range(0, Rounds).Select(i => Task.Run(
+            async () =>
+            {
+                await using var lease = await server.Pool.RentAsync(Cancellation);
+                _ = await lease.BeginTransactionAsync(cancellationToken: Cancellation);
+                await lease.DoAsync("SELECT 1");
+            },
+            Cancellation)));
+
+        Assert.Equal(Rounds, server.Logs.Entries.Count(entry => entry.EventId.Id == RolledBack));
     }
 
     [Fact]

@@ -73,7 +73,6 @@ public sealed class WarmUpTests
     }
 
     [Fact]
-    [Trait("Conformance", "7")]
     public async Task WarmUpAsync_ServerRefuses_ThrowsWhatTheOpenThrewOnceItsBudgetIsOver()
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
