@@ -225,8 +225,7 @@ public sealed class ConnectionPool : IConnectionPool
         }
 
         handle.Rest();
-        // A transaction that the lease began may still be open: closing would roll it back all the same, but unsaid.
-        if (slot.LastTransaction is not null || !IsPlain(slot))
+        if (!IsPlain(slot))
         {
             Synchronously.Result(_returner.ReturnAsync(slot, blocking: true));
             return;
@@ -312,7 +311,9 @@ public sealed class ConnectionPool : IConnectionPool
     }
 
     private bool IsPlain(LeaseSlot slot)
+        // A transaction that the lease began may still be open: a plain close would roll it back all the same, but unsaid.
         => !_returner.HasCeremony
+            && slot.LastTransaction is null
             && slot.Options is null
             && slot.Generation == _physicals.Generation
             && !_physicals.NeedsCare

@@ -154,8 +154,11 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return FailExecutesWith is { } error ? ValueTask.FromException(error) : ValueTask.CompletedTask;
     }
 
-    public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
-        => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
+    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    {
+        await ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
+        return false;
+    }
 
     public ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {

@@ -97,7 +97,8 @@ internal static class PublicSurface
     private static bool IsGenerated(MethodInfo method)
         => method.IsDefined(typeof(CompilerGeneratedAttribute)) || method.Name.Contains('<', StringComparison.Ordinal);
 
-    private static bool IsVisible(MethodBase? method) => method is { IsPublic: true } or { IsFamily: true } or { IsFamilyOrAssembly: true };
+    private static bool IsVisible(MethodBase? method)
+        => method is { IsPublic: true } or { IsFamily: true, Name: not "Finalize" } or { IsFamilyOrAssembly: true };
 
     private static bool IsReadOnly(Type type) => type.IsDefined(typeof(IsReadOnlyAttribute));
 

@@ -29,7 +29,7 @@ internal sealed class ConnectionCloser(PoolParts parts)
     private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan _lastRetry = TimeSpan.FromSeconds(1);
 
-    /// <summary>Whether the session needs words with the server, or marks, on every return.</summary>
+    /// <summary>Whether the session needs words with the server on every return.</summary>
     public bool HasCeremony { get; } = parts.Settings.LeaseReturning is not null || parts.Settings.Reset == SessionReset.Strict;
 
     /// <summary>Whether a command runs on the connection or a reader is open.</summary>
@@ -92,17 +92,20 @@ internal sealed class ConnectionCloser(PoolParts parts)
                 return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
         }
 
+        // Whether one was left open is asked first: what follows may end it.
+        var leftOpen = IsOpen(slot.LastTransaction);
         if (!isStale)
         {
             var physical = parts.Source.Identify(connection);
             retire |= physical is not null && parts.Physicals.IsExpired(physical);
-            if (retire || !await TryCeremonyAsync(slot, connection, physical, blocking).ConfigureAwait(false))
+            if (retire || !await TryRunHookAsync(connection, blocking).ConfigureAwait(false))
             {
                 return await parts.Source.RetireAsync(connection, blocking).ConfigureAwait(false) ? CloseOutcome.Gone : CloseOutcome.AtRest;
             }
+
+            leftOpen |= await UndoAsync(slot, connection, physical, blocking).ConfigureAwait(false);
         }
 
-        var leftOpen = blocking && IsOpen(slot.LastTransaction);
         if (blocking)
         {
             parts.Source.Close(connection);
@@ -110,8 +113,8 @@ internal sealed class ConnectionCloser(PoolParts parts)
         else
         {
             var closing = parts.Source.CloseAsync(connection);
-            // Npgsql talks to the server in a close only to roll a transaction back: if it takes time there was one.
-            leftOpen = !closing.IsCompleted;
+            // Npgsql talks to the server in a close only to roll a transaction back, also one that was begun by SQL: if it takes time there was one.
+            leftOpen |= !closing.IsCompleted;
             await closing.ConfigureAwait(false);
         }
 
@@ -185,8 +188,7 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
     }
 
-    /// <summary>What the options want said or noted before a session is put to rest. False when the connection did not bear it.</summary>
-    private async ValueTask<bool> TryCeremonyAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical, bool blocking)
+    private async ValueTask<bool> TryRunHookAsync(NpgsqlConnection connection, bool blocking)
     {
         try
         {
@@ -194,25 +196,32 @@ internal sealed class ConnectionCloser(PoolParts parts)
             {
                 await Hooks.RunAsync(hook, connection, blocking, CancellationToken.None).ConfigureAwait(false);
             }
+
+            return true;
         }
         catch (Exception error)
         {
             Log.HookFailed(parts.Logger, parts.Settings.Name, nameof(ConnectionPoolOptions.LeaseReturning), error);
             return false;
         }
+    }
 
+    /// <summary>Undoes what Npgsql's own reset would leave. True when a failed transaction had to be rolled back for it.</summary>
+    private async ValueTask<bool> UndoAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical, bool blocking)
+    {
         if (parts.Settings.Reset == SessionReset.Strict)
         {
-            await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+            return await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
         }
-        else if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)
+
+        if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)
         {
             // Not now: in an open transaction it would be rolled back along with it.
             physical.NeedsTimeoutReset = true;
             parts.Physicals.RequireCare();
         }
 
-        return true;
+        return false;
     }
 
     private static bool IsOpen(NpgsqlTransaction? transaction)

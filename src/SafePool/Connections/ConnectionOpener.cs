@@ -191,8 +191,15 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     {
         if (parts.Gate.IsClosed || opened.Physical.Generation != parts.Physicals.Generation)
         {
-            // Closed or cleared in the meantime: Npgsql ends it instead of keeping it.
+            // Closed or cleared in the meantime: Npgsql ends it instead of keeping it, unless the clear came just before it began.
             parts.Source.Close(opened.Connection);
+            if (!parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
+            {
+                parts.Source.Close(kept);
+                HandOn(slot);
+                return;
+            }
+
             parts.Physicals.CountClosed();
             parts.Gate.Vacate(slot.Place);
             return;

@@ -62,6 +62,9 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     /// <summary>The end of a return whose connection its user has closed already.</summary>
     public void ReturnClosed(LeaseSlot slot) => Conclude(slot, _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
 
+    /// <summary>The end of a return whose connection broke in its user's hands.</summary>
+    public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
+
     private void CloseInBackground(LeaseSlot slot, bool retire)
         => _ = Task.Run(() => SettleAsync(slot, _closer.CloseForSureAsync(slot, retire)).AsTask());
 

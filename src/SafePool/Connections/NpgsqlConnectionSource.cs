@@ -144,16 +144,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public async ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
     {
         try
         {
             await UnprepareAsync(connection, blocking).ConfigureAwait(false);
+            return false;
         }
         catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
         {
             await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
             await UnprepareAsync(connection, blocking).ConfigureAwait(false);
+            return true;
         }
     }
 
@@ -262,13 +264,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
     }
 
-    private async ValueTask RefuseOpenTransactionAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    private static async ValueTask RefuseOpenTransactionAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
-        // Outside of a transaction each statement is one of its own and begins with it; in a failed one this fails as well.
-        const string Question = "SELECT (transaction_timestamp() = statement_timestamp())::text";
-        if (await AskAsync(connection, Question, null, blocking, cancellationToken).ConfigureAwait(false) != "true")
+        try
         {
-            throw new InvalidOperationException("The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.");
+            // Npgsql knows whether the session is in a transaction, failed or not, and tells it by refusing another.
+            var probe = blocking ? connection.BeginTransaction() : await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using var disposal = probe.ConfigureAwait(false);
+        }
+        catch (InvalidOperationException refused)
+        {
+            throw new InvalidOperationException(
+                "The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.", refused);
         }
     }
 

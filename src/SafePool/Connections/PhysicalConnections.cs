@@ -23,6 +23,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private volatile int _generation;
     private volatile bool _needsCare;
     private long _nextExpiry = long.MaxValue;
+    private int _requests;
     private long _opened;
     private long _closed;
 
@@ -65,8 +66,9 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>Announces that something was noted on a connection which must be seen to before it is used again.</summary>
     public void RequireCare()
     {
-        _needsCare = true;
+        Interlocked.Increment(ref _requests);
         Volatile.Write(ref _nextExpiry, long.MinValue);
+        _needsCare = true;
     }
 
     public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
@@ -74,11 +76,21 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
     public void Refresh()
     {
-        var now = clock.Exact;
+        var requests = Volatile.Read(ref _requests);
+        _needsCare = IsAnyDue(clock.Exact);
+        if (Volatile.Read(ref _requests) != requests)
+        {
+            // Somebody asked in the meantime, and may have been overwritten.
+            Volatile.Write(ref _nextExpiry, long.MinValue);
+            _needsCare = true;
+        }
+    }
+
+    private bool IsAnyDue(long now)
+    {
         if (now < Volatile.Read(ref _nextExpiry))
         {
-            _needsCare = false;
-            return;
+            return false;
         }
 
         Volatile.Write(ref _nextExpiry, long.MaxValue);
@@ -94,7 +106,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
             LowerNextExpiry(physical.IsUntidy ? long.MinValue : physical.ExpiresAt);
         }
 
-        _needsCare = due;
+        return due;
     }
 
     private void LowerNextExpiry(long candidate)

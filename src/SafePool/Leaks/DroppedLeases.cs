@@ -14,8 +14,8 @@ namespace SafePool.Leaks;
 /// <remarks>
 /// <para>
 /// The collector tells through the finalizer of <see cref="LeaseHandle"/>. A lease that was never used is a corpse and taken back at once. One that was
-/// used is a suspect, because somebody may still use its connection without the lease: it is taken back only while the connection
-/// does nothing, and only once the lease is overdue or callers are about to run out of time. Whoever used it after all then gets an error from
+/// used is a suspect, because somebody may still use its connection without the lease: it is taken back only while no command runs
+/// on it, and only once the lease is overdue, or callers are about to run out of time and no reader is open either. Whoever used it after all then gets an error from
 /// Npgsql, never somebody else's session: the connection is retired.
 /// </para>
 /// <para>
@@ -94,9 +94,15 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
             return true;
         }
 
-        var isBusy = slot.Connection is { } connection
-            && (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
-        return !isBusy && (isPressing || parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold));
+        var state = slot.Connection is { } connection ? parts.Source.StateOf(connection) : ConnectionState.Closed;
+        if ((state & ConnectionState.Executing) != 0)
+        {
+            return false;
+        }
+
+        // A reader that was lost along with its lease never ends, so an open one only buys time.
+        var isFetching = (state & ConnectionState.Fetching) != 0;
+        return parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold) || (isPressing && !isFetching);
     }
 
     private void TakeBack(LeaseSlot slot, long leaseId)
@@ -125,17 +131,19 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
             _nextCollection = long.MinValue;
         }
 
-        if (parts.Clock.Coarse < _nextCollection)
-        {
-            return;
-        }
-
         var counts = parts.Gate.Read();
         var isFull = counts is { Idle: 0, Vacant: 0, Opening: 0, Leased: > 0 };
         if (!isFull || !(IsPressing() || AnyIsOverdue()))
         {
+            // Somebody returned something: begin anew, but not at once again.
             _pause = _firstPause;
             _secondIsDue = false;
+            _nextCollection = Math.Min(_nextCollection, parts.Clock.After(parts.Clock.Coarse, _firstPause));
+            return;
+        }
+
+        if (parts.Clock.Coarse < _nextCollection)
+        {
             return;
         }
 

@@ -206,7 +206,7 @@ internal sealed class RentDesk
         {
             // Npgsql raises this inside its locks: nothing may go on here.
             ThreadPool.UnsafeQueueUserWorkItem(
-                static state => _ = state.Returner.ReturnAsync(state.Slot, blocking: false).AsTask(),
+                static state => state.Returner.ReturnBroken(state.Slot),
                 (Returner: _returner, Slot: slot),
                 preferLocal: false);
             return;

@@ -121,7 +121,7 @@ public sealed class SessionTimeoutTests
         await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.Reset) = (1, SessionReset.Rollback));
         await using (var lease = await server.Pool.RentAsync(new RentOptions { StatementTimeout = TimeSpan.FromSeconds(5) }, Cancellation))
         {
-            await lease.DoAsync("BEGIN");
+            _ = await lease.BeginTransactionAsync(cancellationToken: Cancellation);
         }
 
         Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == 110);
