@@ -10,6 +10,7 @@ internal sealed partial class ScriptedConnectionSource
     private readonly Queue<ScriptedSession> _heldCloses = new();
     private readonly List<string> _executed = [];
     private Exception? _failNextClose;
+    private Action? _beforeNextOpen;
     private int _holdCloses;
     private int _alive;
     private int _peakAlive;
@@ -111,8 +112,20 @@ internal sealed partial class ScriptedConnectionSource
     /// <summary>Lets the open that was begun first fail.</summary>
     public void FailNextOpen(Exception error) => NextHeldOpen().SetException(error);
 
-    /// <summary>Makes the next close throw. The connection stays open.</summary>
+    /// <summary>Lets something happen after the next open has read the generation and before it begins to connect.</summary>
+    public void BeforeNextOpen(Action happening) => Volatile.Write(ref _beforeNextOpen, happening);
+
+    /// <summary>Makes the next close throw, whoever closes. The connection stays open.</summary>
     public void FailNextCloseWith(Exception error) => Volatile.Write(ref _failNextClose, error);
+
+    /// <summary>Makes the next close of one connection throw. It stays open.</summary>
+    public void FailCloseOf(NpgsqlConnection connection, Exception error)
+    {
+        lock (_gate)
+        {
+            SessionOf(connection)!.CloseError = error;
+        }
+    }
 
     /// <summary>Makes the next close stay incomplete until <see cref="ReleaseClose"/>; a blocking one blocks.</summary>
     public void HoldNextClose()
@@ -177,6 +190,13 @@ internal sealed partial class ScriptedConnectionSource
         {
             return SessionOf(connection)?.Physical.Number ?? throw new InvalidOperationException("This connection is closed.");
         }
+    }
+
+    private Exception? TakeCloseErrorLocked(ScriptedSession session)
+    {
+        var own = session.CloseError;
+        session.CloseError = null;
+        return own ?? Interlocked.Exchange(ref _failNextClose, null);
     }
 
     private int BeginOpen(out TaskCompletionSource? held)

@@ -39,6 +39,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             return new OpenedConnection(rested, Identify(rested)!, IsNew: false);
         }
 
+        Interlocked.Exchange(ref _beforeNextOpen, null)?.Invoke();
         var clears = BeginOpen(out var held);
         var connected = false;
         try
@@ -107,7 +108,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
                     new InvalidOperationException("Closed while a command runs: Npgsql would lose this connection for good."));
             }
 
-            if (Interlocked.Exchange(ref _failNextClose, null) is { } error)
+            if (TakeCloseErrorLocked(session) is { } error)
             {
                 return Task.FromException(error);
             }
