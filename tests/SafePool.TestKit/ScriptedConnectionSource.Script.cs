@@ -10,6 +10,7 @@ internal sealed partial class ScriptedConnectionSource
     private readonly Queue<ScriptedSession> _heldCloses = new();
     private readonly List<string> _executed = [];
     private Exception? _failNextClose;
+    private Action? _beforeNextOpen;
     private int _holdCloses;
     private int _alive;
     private int _peakAlive;
@@ -111,8 +112,20 @@ internal sealed partial class ScriptedConnectionSource
     /// <summary>Lets the open that was begun first fail.</summary>
     public void FailNextOpen(Exception error) => NextHeldOpen().SetException(error);
 
-    /// <summary>Makes the next close throw. The connection stays open.</summary>
+    /// <summary>Lets something happen after the next open has read the generation and before it begins to connect.</summary>
+    public void BeforeNextOpen(Action happening) => Volatile.Write(ref _beforeNextOpen, happening);
+
+    /// <summary>Makes the next close throw, whoever closes. The connection stays open.</summary>
     public void FailNextCloseWith(Exception error) => Volatile.Write(ref _failNextClose, error);
+
+    /// <summary>Makes the next close of one connection throw. It stays open.</summary>
+    public void FailCloseOf(NpgsqlConnection connection, Exception error)
+    {
+        lock (_gate)
+        {
+            SessionOf(connection)!.CloseError = error;
+        }
+    }
 
     /// <summary>Makes the next close stay incomplete until <see cref="ReleaseClose"/>; a blocking one blocks.</summary>
     public void HoldNextClose()
@@ -177,63 +190,6 @@ internal sealed partial class ScriptedConnectionSource
         {
             return SessionOf(connection)?.Physical.Number ?? throw new InvalidOperationException("This connection is closed.");
         }
-    }
-
-    private int BeginOpen(out TaskCompletionSource? held)
-    {
-        lock (_gate)
-        {
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            _opens++;
-            _peakOpening = Math.Max(_peakOpening, ++_opening);
-            _peakAlive = Math.Max(_peakAlive, _alive + ++_connecting);
-            held = null;
-            if (FailOpensWith is { } error)
-            {
-                held = new TaskCompletionSource();
-                held.SetException(error);
-            }
-            else if (HoldOpens)
-            {
-                held = new TaskCompletionSource();
-                _heldOpens.Enqueue(held);
-            }
-
-            return _clears;
-        }
-    }
-
-    private void EndOpen(bool connected)
-    {
-        lock (_gate)
-        {
-            _opening--;
-            _connecting -= connected ? 0 : 1;
-        }
-    }
-
-    private TaskCompletionSource NextHeldOpen()
-    {
-        lock (_gate)
-        {
-            return _heldOpens.Dequeue();
-        }
-    }
-
-    // A cancelled open: it leaves the queue wherever it stands, and ends outside the lock.
-    private void Forget(TaskCompletionSource open)
-    {
-        lock (_gate)
-        {
-            var others = _heldOpens.Where(other => other != open).ToArray();
-            _heldOpens.Clear();
-            foreach (var other in others)
-            {
-                _heldOpens.Enqueue(other);
-            }
-        }
-
-        open.TrySetCanceled();
     }
 
     private int Read(ref int counter)

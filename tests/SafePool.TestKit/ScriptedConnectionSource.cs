@@ -39,6 +39,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             return new OpenedConnection(rested, Identify(rested)!, IsNew: false);
         }
 
+        Interlocked.Exchange(ref _beforeNextOpen, null)?.Invoke();
         var clears = BeginOpen(out var held);
         var connected = false;
         try
@@ -107,7 +108,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
                     new InvalidOperationException("Closed while a command runs: Npgsql would lose this connection for good."));
             }
 
-            if (Interlocked.Exchange(ref _failNextClose, null) is { } error)
+            if (TakeCloseErrorLocked(session) is { } error)
             {
                 return Task.FromException(error);
             }
@@ -228,63 +229,6 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         {
             await RetireAsync(connection, blocking).ConfigureAwait(false);
             throw;
-        }
-    }
-
-    private (NpgsqlConnection Connection, ScriptedPhysical Physical) Connect(int clears)
-    {
-        lock (_gate)
-        {
-            var physical = new ScriptedPhysical(++_opened, clears);
-            _connecting--;
-            _alive++;
-            return (NewSessionLocked(physical), physical);
-        }
-    }
-
-    private NpgsqlConnection NewSessionLocked(ScriptedPhysical physical)
-    {
-        var connection = new NpgsqlConnection();
-        _sessions.Add(connection, new ScriptedSession(connection, physical));
-        return connection;
-    }
-
-    // Closed ones are forgotten.
-    private ScriptedSession? SessionOf(NpgsqlConnection connection) => _sessions.GetValueOrDefault(connection);
-
-    private void CloseLocked(ScriptedSession session)
-    {
-        _sessions.Remove(session.Connection);
-        if (session.Physical.IsGone)
-        {
-            return;
-        }
-
-        if (_disposed || session.Physical.Clears != _clears)
-        {
-            EndLocked(session.Physical);
-        }
-        else
-        {
-            _resting.Enqueue(session.Physical);
-        }
-    }
-
-    private void EndLocked(ScriptedPhysical physical)
-    {
-        if (!physical.IsGone)
-        {
-            physical.IsGone = true;
-            _alive--;
-            _closed++;
-        }
-    }
-
-    private void LoseRestingLocked()
-    {
-        while (_resting.TryDequeue(out var physical))
-        {
-            EndLocked(physical);
         }
     }
 }

@@ -24,6 +24,9 @@ internal sealed class ScriptedSession(NpgsqlConnection connection, ScriptedPhysi
 
     public ConnectionState State { get; set; } = ConnectionState.Open;
 
+    /// <summary>Gets or sets what its next close fails with.</summary>
+    public Exception? CloseError { get; set; }
+
     /// <summary>Gets or sets the close that was told to stay incomplete.</summary>
     public TaskCompletionSource? HeldClose { get; set; }
 }

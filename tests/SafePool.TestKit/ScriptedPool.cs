@@ -76,8 +76,17 @@ internal sealed class ScriptedPool : IAsyncDisposable
     }
 
     /// <summary>Waits until the pool's own threads have brought something about.</summary>
-    public Task UntilAsync(Func<PoolSnapshot, bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
-        => Eventually.True(() => condition(Snapshot), what);
+    public async Task UntilAsync(Func<PoolSnapshot, bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
+    {
+        try
+        {
+            await Eventually.True(() => condition(Snapshot), what);
+        }
+        catch (TimeoutException inVain)
+        {
+            throw new TimeoutException($"{inVain.Message} The pool: {Snapshot}", inVain);
+        }
+    }
 
     /// <summary>Lets maintenance run this often.</summary>
     public void Tick(int times = 1)

@@ -40,6 +40,7 @@ public sealed class ConnectionPoolChurnTests(ITestOutputHelper output)
 
         scripted.Source.FailOpensWith = null;
         await scripted.UntilAsync(pool => pool.Leased == 0 && pool.Waiting == 0 && pool.Opening == 0 && pool.Quarantined == 0);
+        Assert.True(scripted.Snapshot.TotalClosed <= scripted.Snapshot.TotalOpened, scripted.Snapshot.ToString());
         Assert.InRange(scripted.Source.PeakAlive, 1, MaxSize);
         Assert.InRange(scripted.Source.PeakConcurrentOpens, 1, 2);
         Assert.Equal(0, scripted.Source.ClosedWhileExecuting);
@@ -121,7 +122,7 @@ public sealed class ConnectionPoolChurnTests(ITestOutputHelper output)
                 scripted.Source.SetState(lease.Connection, ConnectionState.Fetching);
                 break;
             case 3:
-                scripted.Source.FailNextCloseWith(new NpgsqlException("close"));
+                scripted.Source.FailCloseOf(lease.Connection, new NpgsqlException("close"));
                 break;
         }
 

@@ -71,6 +71,21 @@ public sealed class ConnectionPoolClearTests
     }
 
     [Fact]
+    [Trait("Conformance", "63")]
+    [Trait("Conformance", "64")]
+    public async Task Clear_InTheMomentInWhichAnOpenBegins_TheWaiterIsServedAllTheSame()
+    {
+        await using var scripted = ScriptedPool.Create();
+        scripted.Source.BeforeNextOpen(scripted.Pool.Clear);
+
+        var waiting = scripted.BeginRent();
+
+        await Eventually.True(() => waiting.IsCompleted, "the caller is served", TimeSpan.FromSeconds(2));
+        using var lease = await waiting;
+        Assert.InRange(scripted.Snapshot.TotalClosed, 0, scripted.Source.Closed);
+    }
+
+    [Fact]
     [Trait("Conformance", "6")]
     public async Task Clear_WithAMinimum_IsRefilledToItWithoutOvershoot()
     {

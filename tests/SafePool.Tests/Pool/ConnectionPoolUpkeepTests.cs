@@ -210,6 +210,21 @@ public sealed class ConnectionPoolUpkeepTests
     }
 
     [Fact]
+    [Trait("Conformance", "99")]
+    public async Task Maintenance_TheCloseOfAConnectionItLookedAtThrows_LosesNoPlace()
+    {
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(1);
+        await using var disposal = scripted;
+        scripted.Source.SetState(leases[0].Connection, System.Data.ConnectionState.Executing);
+        await leases[0].DisposeAsync();
+
+        scripted.Source.FailNextCloseWith(new NpgsqlException("close"));
+        scripted.Tick();
+
+        Assert.Equal(0, scripted.Snapshot.Leased);
+    }
+
+    [Fact]
     [Trait("Conformance", "55")]
     public async Task Dispose_TheLeasedConnectionHasOutlivedItsLifetime_IsRetiredOnReturn()
     {
