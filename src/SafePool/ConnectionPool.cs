@@ -67,7 +67,7 @@ public sealed class ConnectionPool : IConnectionPool
         _gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         _ledger = new LeaseLedger(this, settings.MaxSize, _clock);
         var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
-        _opener = new ConnectionOpener(parts);
+        _opener = new ConnectionOpener(parts) { CloseFailed = (slot, error) => _returner!.Rescue(slot, error, blocking: false) };
         _returner = new ConnectionReturner(parts, _opener);
         _desk = new RentDesk(parts, _opener, _returner, Look);
         _dropped = new DroppedLeases(parts, _returner);
@@ -116,7 +116,7 @@ public sealed class ConnectionPool : IConnectionPool
         var site = new RentSite(member, file, line);
         LeaseSlot? slot = null;
         return !cancellationToken.IsCancellationRequested && TryTake(out slot)
-            ? new ValueTask<Lease>(Issue(slot, site))
+            ? new ValueTask<Lease>(slot.Issue(site, options: null, _clock.Coarse))
             : _desk.RentAsync(site, options: null, blocking: false, slot, cancellationToken);
     }
 
@@ -142,7 +142,7 @@ public sealed class ConnectionPool : IConnectionPool
         var site = new RentSite(member, file, line);
         LeaseSlot? slot = null;
         return options is null && TryTake(out slot)
-            ? Issue(slot, site)
+            ? slot.Issue(site, options: null, _clock.Coarse)
             : Synchronously.Result(_desk.RentAsync(site, options, blocking: true, slot, CancellationToken.None));
     }
 
@@ -155,7 +155,7 @@ public sealed class ConnectionPool : IConnectionPool
     {
         var site = new RentSite(member, file, line);
         var taken = TryTake(out var slot);
-        lease = taken ? Issue(slot!, site) : default;
+        lease = taken ? slot!.Issue(site, options: null, _clock.Coarse) : default;
         return taken || _desk.TryRent(site, slot, out lease);
     }
 
@@ -224,7 +224,7 @@ public sealed class ConnectionPool : IConnectionPool
             return;
         }
 
-        handle.Rest();
+        slot.Handle = handle;
         if (!IsPlain(slot))
         {
             Synchronously.Result(_returner.ReturnAsync(slot, blocking: true));
@@ -237,7 +237,7 @@ public sealed class ConnectionPool : IConnectionPool
         }
         catch (Exception error)
         {
-            _returner.Rescue(slot, error);
+            _returner.Rescue(slot, error, blocking: true);
             return;
         }
 
@@ -252,7 +252,7 @@ public sealed class ConnectionPool : IConnectionPool
             return ValueTask.CompletedTask;
         }
 
-        handle.Rest();
+        slot.Handle = handle;
         if (!IsPlain(slot))
         {
             return _returner.ReturnAsync(slot, blocking: false);
@@ -279,6 +279,8 @@ public sealed class ConnectionPool : IConnectionPool
 
     internal void Cancel(NpgsqlConnection connection) => _desk.Cancel(connection);
 
+    internal void OnHandleFound() => _dropped.NoteFound();
+
     internal void OnDropped(LeaseSlot slot, long leaseId) => _dropped.Report(slot, leaseId);
 
     internal void Maintain()
@@ -301,13 +303,6 @@ public sealed class ConnectionPool : IConnectionPool
         // Read after the take: a clear in between then passes for a connection that is too old to keep, never for one that is kept.
         slot.Generation = _physicals.Generation;
         return slot.Connection is not null && !_physicals.NeedsCare;
-    }
-
-    private Lease Issue(LeaseSlot slot, in RentSite site)
-    {
-        var handle = slot.Handle!;
-        slot.Handle = null;
-        return new Lease(handle, slot.Issue(site, options: null, _clock.Coarse));
     }
 
     private bool IsPlain(LeaseSlot slot)

@@ -26,6 +26,9 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>What the last open failed with; null after one that succeeded.</summary>
     public Exception? LastError => Volatile.Read(ref _lastError);
 
+    /// <summary>Takes over a place whose connection, in the slot, did not close when it should: the returner's, which comes after the opener.</summary>
+    public required Action<LeaseSlot, Exception> CloseFailed { get; init; }
+
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
     {
@@ -102,13 +105,10 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 
             slot.Connection = connection;
             slot.Generation = parts.Physicals.Generation;
-            if (parts.Gate.TryHandOver(slot.Place))
+            if (parts.Gate.TryHandOver(slot.Place) || !TryRest(slot, connection))
             {
                 return;
             }
-
-            slot.Reset();
-            parts.Source.Close(connection);
         }
     }
 
@@ -119,8 +119,34 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         Pump();
     }
 
+    /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
+    public void RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        if (TryRest(slot, connection))
+        {
+            HandOn(slot);
+        }
+    }
+
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
+
+    /// <summary>Closes a connection that nobody has used. False when that failed: the place is then looked after elsewhere.</summary>
+    private bool TryRest(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        try
+        {
+            parts.Source.Close(connection);
+            slot.Reset();
+            return true;
+        }
+        catch (Exception error)
+        {
+            slot.Connection = connection;
+            CloseFailed(slot, error);
+            return false;
+        }
+    }
 
     private void EmptyIdle()
     {
@@ -130,8 +156,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
             if (parts.Source.TryTake() is { } survivor)
             {
                 // Opened after the clear, by somebody else.
-                parts.Source.Close(survivor);
-                HandOn(parts.Ledger[place]);
+                RestAndHandOn(parts.Ledger[place], survivor);
             }
             else
             {
@@ -189,32 +214,25 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 
     private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
     {
-        if (parts.Gate.IsClosed || opened.Physical.Generation != parts.Physicals.Generation)
-        {
-            // Closed or cleared in the meantime: Npgsql ends it instead of keeping it, unless the clear came just before it began.
-            parts.Source.Close(opened.Connection);
-            if (!parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
-            {
-                parts.Source.Close(kept);
-                HandOn(slot);
-                return;
-            }
-
-            parts.Physicals.CountClosed();
-            parts.Gate.Vacate(slot.Place);
-            return;
-        }
-
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
-        if (parts.Gate.TryHandOver(slot.Place))
+        var isStale = parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
+        if ((!isStale && parts.Gate.TryHandOver(slot.Place)) || !TryRest(slot, opened.Connection))
         {
             return;
         }
 
-        slot.Reset();
-        parts.Source.Close(opened.Connection);
-        if (opened.IsNew || growing)
+        if (isStale && !parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
+        {
+            // Npgsql has not ended it: the clear came just before it began to open.
+            RestAndHandOn(slot, kept);
+        }
+        else if (isStale)
+        {
+            parts.Physicals.CountClosed();
+            parts.Gate.Vacate(slot.Place);
+        }
+        else if (opened.IsNew || growing)
         {
             HandOn(slot);
         }
@@ -271,8 +289,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         {
             foreach (var (slot, connection) in aside)
             {
-                parts.Source.Close(connection);
-                HandOn(slot);
+                RestAndHandOn(slot, connection);
             }
         }
     }

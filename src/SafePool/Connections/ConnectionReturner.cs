@@ -33,16 +33,9 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         if (_closer.IsBusy(slot.Connection!))
         {
             CloseInBackground(slot, retire);
-            return ValueTask.CompletedTask;
         }
-
-        try
+        else if (!TryCloseBlocking(slot, retire) && !TryCloseBlocking(slot, retire: true))
         {
-            Conclude(slot, Synchronously.Result(_closer.CloseReadyAsync(slot, retire, blocking: true)));
-        }
-        catch (Exception error)
-        {
-            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
             CloseInBackground(slot, retire: true);
         }
 
@@ -52,11 +45,18 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     /// <summary>The rest of a plain return whose close had something to say to the server.</summary>
     public ValueTask FinishAsync(LeaseSlot slot, Task closing) => SettleAsync(slot, _closer.FinishAsync(slot, closing));
 
-    /// <summary>The same for a return whose plain close has thrown, to a caller who blocks.</summary>
-    public void Rescue(LeaseSlot slot, Exception error)
+    /// <summary>The end of a return, or of the pool's own use, whose plain close has thrown.</summary>
+    public void Rescue(LeaseSlot slot, Exception error, bool blocking)
     {
         Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
-        Synchronously.Result(ReturnAsync(slot, blocking: true, retire: true));
+        if (!blocking)
+        {
+            _ = ReturnAsync(slot, blocking: false, retire: true).AsTask();
+        }
+        else if (!TryCloseBlocking(slot, retire: true))
+        {
+            CloseInBackground(slot, retire: true);
+        }
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
@@ -64,6 +64,23 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
+
+    private bool TryCloseBlocking(LeaseSlot slot, bool retire)
+    {
+        CloseOutcome outcome;
+        try
+        {
+            outcome = Synchronously.Result(_closer.CloseReadyAsync(slot, retire, blocking: true));
+        }
+        catch (Exception error)
+        {
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+            return false;
+        }
+
+        Conclude(slot, outcome);
+        return true;
+    }
 
     private void CloseInBackground(LeaseSlot slot, bool retire)
         => _ = Task.Run(() => SettleAsync(slot, _closer.CloseForSureAsync(slot, retire)).AsTask());

@@ -41,11 +41,14 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
 
     public long TotalReclaimed => Volatile.Read(ref _totalReclaimed);
 
+    /// <summary>A collection has found something, so the next need not be put off; called on the finalizer's thread.</summary>
+    public void NoteFound() => _foundSome = true;
+
     /// <summary>Called on the finalizer's thread, which must not work: only queues.</summary>
     public void Report(LeaseSlot slot, long leaseId)
     {
         _reported.Enqueue((slot, leaseId));
-        ThreadPool.UnsafeQueueUserWorkItem(static dropped => dropped.Examine(), this, preferLocal: false);
+        ThreadPool.UnsafeQueueUserWorkItem(static dropped => dropped.ExamineSafely(), this, preferLocal: false);
     }
 
     /// <summary>One look at what was reported and suspected, and at whether to start a collection; called by the maintenance loop.</summary>
@@ -53,6 +56,19 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
     {
         Examine();
         CollectIfPressed();
+    }
+
+    private void ExamineSafely()
+    {
+        try
+        {
+            Examine();
+        }
+        catch (Exception error)
+        {
+            // The pool may be garbage as well, and parts of it finalized already.
+            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
+        }
     }
 
     private void Examine()
@@ -114,7 +130,6 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
 
         slot.Handle = new LeaseHandle(slot);
         Interlocked.Increment(ref _totalReclaimed);
-        _foundSome = true;
         Log.LeaseDropped(parts.Logger, parts.Settings.Name, holder.ToString());
 
         // Never throws; it goes on by itself when the server is slow to answer.

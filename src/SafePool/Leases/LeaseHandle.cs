@@ -5,19 +5,27 @@ namespace SafePool.Leases;
 /// <para>Re-used for the leases of one slot, so that a rent allocates nothing; a reclaimed slot gets a new one.</para>
 /// <para>
 /// The finalizer acts only when it runs for the second time for the same lease, and re-registers itself the first time: another object's
-/// finalizer may be about to dispose the lease in the same collection. When it acts, it only queues work.
+/// finalizer may be about to dispose the lease in the same collection, before this one or after. When it acts, it only queues work.
+/// </para>
+/// <para>
+/// Invariant: a handle that is out is registered for finalization. One at rest may have lost that (its lease was disposed by a finalizer,
+/// with its own already due) and is registered again when it is issued; not before, or a pool that is garbage would never die.
 /// </para>
 /// </remarks>
 internal sealed class LeaseHandle(LeaseSlot slot)
 {
     private long _seenDropped;
-    private bool _spent;
+    private int _isUnregistered;
 
     public LeaseSlot Slot { get; } = slot;
 
     ~LeaseHandle()
     {
-        // At rest in its slot (the whole pool is garbage then), or replaced: nothing to find out.
+        Volatile.Write(ref _isUnregistered, 1);
+
+        // Against EnsureRegistered, which publishes a lease and then reads the flag without a fence, because it is on the hot path.
+        Interlocked.MemoryBarrierProcessWide();
+        Slot.Pool.OnHandleFound();
         var id = Slot.LeaseId;
         if (id == 0 || Slot.Handle is not null)
         {
@@ -27,24 +35,19 @@ internal sealed class LeaseHandle(LeaseSlot slot)
         if (_seenDropped != id)
         {
             _seenDropped = id;
-            GC.ReRegisterForFinalize(this);
+            EnsureRegistered();
             return;
         }
 
-        _spent = true;
         Slot.Pool.OnDropped(Slot, id);
     }
 
-    /// <summary>Goes back into its slot after a return.</summary>
-    public void Rest()
+    /// <summary>Called once the lease is out.</summary>
+    public void EnsureRegistered()
     {
-        if (_spent)
+        if (Volatile.Read(ref _isUnregistered) != 0 && Interlocked.Exchange(ref _isUnregistered, 0) == 1)
         {
-            // Disposed by a finalizer that ran even later. Without this the next drop would go unnoticed.
-            _spent = false;
             GC.ReRegisterForFinalize(this);
         }
-
-        Slot.Handle = this;
     }
 }

@@ -66,15 +66,18 @@ internal sealed class LeaseSlot
     }
 
     /// <summary>Starts a lease; only the holder of the place may.</summary>
-    public long Issue(in RentSite site, RentOptions? options, long rentedAt)
+    public Lease Issue(in RentSite site, RentOptions? options, long rentedAt)
     {
         Prepare(site, options);
         RentedAt = rentedAt;
         WasUsed = false;
+        var handle = Handle!;
+        Handle = null;
         var id = _lastLeaseId + _places;
         Volatile.Write(ref _lastLeaseId, id);
         Volatile.Write(ref _leaseId, id);
-        return id;
+        handle.EnsureRegistered();
+        return new Lease(handle, id);
     }
 
     /// <summary>Ends a lease; true for exactly one caller per lease, who then holds the place.</summary>

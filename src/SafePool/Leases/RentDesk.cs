@@ -195,9 +195,7 @@ internal sealed class RentDesk
             throw;
         }
 
-        var handle = slot.Handle!;
-        slot.Handle = null;
-        return new Lease(handle, slot.Issue(site, options, _parts.Clock.Exact));
+        return slot.Issue(site, options, _parts.Clock.Exact);
     }
 
     private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)

@@ -62,8 +62,7 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, DroppedLe
             }
             else if (await _care.TryMakeFitAsync(connection, blocking: false).ConfigureAwait(false))
             {
-                parts.Source.Close(connection);
-                opener.HandOn(parts.Ledger[place]);
+                opener.RestAndHandOn(parts.Ledger[place], connection);
             }
             else
             {

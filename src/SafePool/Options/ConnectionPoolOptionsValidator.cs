@@ -63,6 +63,10 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
         var connectTimeout = text.ConnectTimeout ?? options.ConnectTimeout;
         faults.UnlessWithin(nameof(options.ConnectTimeout), connectTimeout, TimeSpan.FromTicks(1), TimeSpan.FromSeconds(1024));
 
+        var idleTimeout = text.IdleTimeout ?? options.IdleTimeout;
+        var maxLifetime = text.MaxLifetime ?? options.MaxLifetime;
+        faults.UnlessWithin(nameof(options.IdleTimeout), idleTimeout, TimeSpan.FromSeconds(1), OneDay, orInfinite: true);
+        faults.UnlessWithin(nameof(options.MaxLifetime), maxLifetime, TimeSpan.FromSeconds(1), TimeSpan.FromDays(30), orInfinite: true);
         return faults.Any
             ? null
             : new PoolSettings
@@ -78,8 +82,8 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 AcquireTimeout = options.AcquireTimeout,
                 ConnectTimeout = connectTimeout,
                 SessionTimeouts = text.SessionTimeouts,
-                IdleTimeout = text.IdleTimeout ?? options.IdleTimeout,
-                MaxLifetime = text.MaxLifetime ?? options.MaxLifetime,
+                IdleTimeout = idleTimeout,
+                MaxLifetime = maxLifetime,
                 Reset = text.Reset ?? options.Reset,
                 PhysicalConnectionOpened = options.PhysicalConnectionOpened,
                 LeaseRented = options.LeaseRented,
@@ -103,8 +107,6 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
         faults.UnlessWithin(nameof(options.MaxWaiters), options.MaxWaiters, 0, 1_000_000);
         faults.UnlessWithin(nameof(options.MaxConcurrentOpens), options.MaxConcurrentOpens, 1, 1_000);
         faults.UnlessWithin(nameof(options.AcquireTimeout), options.AcquireTimeout, TimeSpan.FromTicks(1), OneDay, orInfinite: true);
-        faults.UnlessWithin(nameof(options.IdleTimeout), options.IdleTimeout, TimeSpan.FromSeconds(1), OneDay, orInfinite: true);
-        faults.UnlessWithin(nameof(options.MaxLifetime), options.MaxLifetime, TimeSpan.FromSeconds(1), TimeSpan.FromDays(30), orInfinite: true);
         faults.UnlessWithin("Leaks.Threshold", options.Leaks.Threshold, TimeSpan.FromTicks(1), OneDay);
         faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);
         faults.UnlessServerTimeout(nameof(options.LockTimeout), options.LockTimeout);
