@@ -1,3 +1,4 @@
+using Npgsql;
 using System.Runtime.CompilerServices;
 using SafePool.TestKit;
 using Xunit;
@@ -182,6 +183,32 @@ public sealed class CloseTests
 
         clock.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal(0, clock.ActiveTimers);
+    }
+
+    [Fact]
+    [Trait("Conformance", "104")]
+    public async Task Pool_DroppedWithoutBeingClosed_LeavesNoSessionOnTheServer()
+    {
+        var text = new NpgsqlConnectionStringBuilder(await Outside.SharedServerAsync()) { ApplicationName = $"dropped-{Guid.NewGuid():N}" };
+        await UseAndDropAsync(text.ConnectionString);
+        var outside = new Outside(await Outside.SharedServerAsync());
+
+        await Eventually.True(
+            async () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return await outside.AskAsync<long>(
+                    $"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{text.ApplicationName}'") == 0;
+            },
+            "its idle session is closed");
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static async Task UseAndDropAsync(string connectionString)
+    {
+        var pool = ConnectionPool.Create(connectionString);
+        await (await pool.RentAsync(Cancellation)).DisposeAsync();
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -74,7 +74,8 @@ public sealed class StarvationTests
 
         Assert.Equal(40, served);
         Assert.True(stillBlocked, "the thread pool was not starved");
-        Assert.Equal((0, 2L), (server.Snapshot.Leased, server.Snapshot.TotalOpened));
+        Assert.Equal(0, server.Snapshot.Leased);
+        Assert.InRange(server.Snapshot.TotalOpened, 1, 2); // The second open may be under way still.
     }
 
     [Fact]
