@@ -29,7 +29,6 @@ public sealed class DroppedLeaseTests
     }
 
     [Fact]
-    [Trait("Conformance", "88")]
     [Trait("Conformance", "90")]
     public async Task Collect_TheLeaseWasUsed_IsTakenBackOnlyOnceItIsOverdue()
     {

@@ -236,4 +236,22 @@ public sealed class ConnectionPoolReturnTests(ITestOutputHelper output)
             await lease.DisposeAsync();
         }
     }
+
+    [Fact]
+    [Trait("Conformance", "46")]
+    public async Task Dispose_LeasesOfTwoPools_EachGoesBackToItsOwn()
+    {
+        await using var one = ScriptedPool.Create(options => options.MaxSize = 1);
+        await using var other = ScriptedPool.Create(options => options.MaxSize = 1);
+        var ofOne = await one.BeginRent();
+        var ofOther = await other.BeginRent();
+
+        await ofOther.DisposeAsync();
+
+        Assert.Equal((1, 0), (one.Snapshot.Leased, one.Snapshot.Idle));
+        Assert.Equal((0, 1), (other.Snapshot.Leased, other.Snapshot.Idle));
+        Assert.NotEqual(ofOne, ofOther);
+        await ofOne.DisposeAsync();
+        Assert.Equal(1, one.Snapshot.Idle);
+    }
 }

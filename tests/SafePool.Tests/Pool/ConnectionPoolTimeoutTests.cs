@@ -127,7 +127,6 @@ public sealed class ConnectionPoolTimeoutTests
     }
 
     [Fact]
-    [Trait("Conformance", "50")]
     public async Task RentAsync_IdleConnectionIsGone_OpensAnotherInTheSameRent()
     {
         await using var scripted = ScriptedPool.Create();

@@ -67,7 +67,6 @@ public sealed class ConnectionPoolUpkeepTests
     }
 
     [Fact]
-    [Trait("Conformance", "7")]
     public async Task WarmUpAsync_OpensKeepFailing_ThrowsTheErrorWhenItsBudgetIsOver()
     {
         await using var scripted = ScriptedPool.Create(options => options.MinSize = 1);
@@ -88,7 +87,6 @@ public sealed class ConnectionPoolUpkeepTests
     }
 
     [Fact]
-    [Trait("Conformance", "7")]
     public async Task Maintenance_TheMinimumCannotBeOpened_TriesLessAndLessOftenAndRecovers()
     {
         await using var scripted = ScriptedPool.Create(options => options.MinSize = 1);
