@@ -91,8 +91,6 @@ public sealed class ConnectionPool : IConnectionPool
     /// <inheritdoc/>
     public string Name => _settings.Name;
 
-    internal AdmissionGate Gate => _gate;
-
     /// <summary>Creates a pool. Connects to nothing yet.</summary>
     /// <param name="connectionString">An Npgsql connection string.</param>
     /// <param name="configure">Changes the defaults.</param>
@@ -300,7 +298,8 @@ public sealed class ConnectionPool : IConnectionPool
 
         slot = _ledger[place];
         slot.Connection = _source.TryTake();
-        // Read after the take: a clear in between then passes for a connection that is too old to keep, never for one that is kept.
+        // Read after the take: a clear in between makes the return count a connection that Npgsql has closed, which the next taker finds
+        // out. Read before, it could leave one at rest that nobody counts.
         slot.Generation = _physicals.Generation;
         return slot.Connection is not null && !_physicals.NeedsCare;
     }
@@ -325,8 +324,7 @@ public sealed class ConnectionPool : IConnectionPool
 
     /// <summary>A snapshot with counts that were read when it mattered.</summary>
     private PoolSnapshot Look(GateCounts counts)
-    {
-        return new PoolSnapshot
+        => new()
         {
             Name = Name,
             MaxSize = counts.Places,
@@ -346,7 +344,6 @@ public sealed class ConnectionPool : IConnectionPool
             TotalLeaksReported = _dropped.TotalReclaimed,
             TotalReclaimed = _dropped.TotalReclaimed,
         };
-    }
 
     private bool Shut()
     {

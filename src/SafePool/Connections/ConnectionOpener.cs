@@ -66,7 +66,8 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Retires every connection: the idle ones now, the leased ones when they come back.</summary>
     public void RetireAll()
     {
-        // The generation first: what is leased in between then passes for too old and is closed, never for young enough to keep.
+        // The generation first: what is leased in between then counts as at rest when it comes back, though Npgsql closes it, and the next taker
+        // finds out. The other way round there could be one at rest that nobody counts.
         parts.Physicals.Advance();
         EmptyIdle();
         Log.Cleared(parts.Logger, parts.Settings.Name);

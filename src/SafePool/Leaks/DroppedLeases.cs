@@ -26,8 +26,8 @@ namespace SafePool.Leaks;
 /// </remarks>
 internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner)
 {
-    private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan _firstPause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly ConcurrentQueue<(LeaseSlot Slot, long LeaseId)> _reported = new();

@@ -132,6 +132,6 @@ public sealed class DroppedLeaseTests
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void Hold(ConnectionPool pool) => _held = [pool.Rent()];
 
-    private static Task<PoolOnServer> CreateAsync(int maxSize, double acquireTimeout = 2)
+    private static Task<PoolOnServer> CreateAsync(int maxSize, double acquireTimeout = 3)
         => PoolOnServer.CreateAsync(options => (options.MaxSize, options.AcquireTimeout) = (maxSize, TimeSpan.FromSeconds(acquireTimeout)));
 }

@@ -83,7 +83,7 @@ public sealed class LostOwnerTests
     [Fact]
     public async Task DroppedLease_WhoseOwnersFinalizerDisposesIt_IsReturnedAndNotReportedAsLost()
     {
-        await using var server = await CreateAsync(acquireTimeout: 4);
+        await using var server = await CreateAsync();
 
         DropAnOwner(server.Pool);
         await UseAsync(server.Pool);
@@ -131,7 +131,7 @@ public sealed class LostOwnerTests
         Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
     }
 
-    private static Task<PoolOnServer> CreateAsync(double acquireTimeout = 2)
+    private static Task<PoolOnServer> CreateAsync(double acquireTimeout = 3)
         => PoolOnServer.CreateAsync(options => (options.MaxSize, options.AcquireTimeout) = (1, TimeSpan.FromSeconds(acquireTimeout)));
 
     private sealed class Owner(Lease lease)

@@ -25,7 +25,7 @@ public sealed class MaxSizeTests
             Enumerable.Range(0, 12).Select(worker => Task.Run(() => WorkAsync(server, new Random(seed + worker)), Cancellation)));
 
         Assert.True(proxy.PeakConnections <= MaxSize, $"{proxy.PeakConnections} sockets at once, seed {seed}");
-        await Eventually.True(() => server.Snapshot is { Leased: 0, Opening: 0, Waiting: 0, Quarantined: 0 }, "everything is back");
+        await Outstanding.NoneAsync(server.Pool);
         var last = await server.Pool.RentAsync(MaxSize, Cancellation);
         Assert.Equal(MaxSize, last.Select(lease => lease.Session()).Distinct().Count());
         await last.ReturnAllAsync();
