@@ -128,6 +128,26 @@ public sealed class SessionTimeoutTests
     }
 
     [Fact]
+    public async Task TransactionTimeout_OfThePool_IsInForceOrRefusedByAServerThatIsTooOld()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.TransactionTimeout = TimeSpan.FromSeconds(7));
+        var outside = await Outside.OfSharedServerAsync();
+        var isKnown = await outside.AskAsync<bool>("SELECT current_setting('server_version_num')::int >= 170000");
+
+        var renting = server.Pool.RentAsync(Cancellation);
+
+        if (!isKnown)
+        {
+            var refused = await Assert.ThrowsAsync<PostgresException>(() => renting.AsTask());
+            Assert.Equal(PostgresErrorCodes.UndefinedObject, refused.SqlState);
+            return;
+        }
+
+        await using var lease = await renting;
+        Assert.Equal("7s", await lease.AskAsync<string>("SHOW transaction_timeout"));
+    }
+
+    [Fact]
     public async Task StatementTimeout_AStartupOptionThatIsOverruled_IsWarnedAboutOnce()
     {
         await using var server = await PoolOnServer.CreateAsync(
