@@ -1,9 +1,7 @@
 using System.Data;
-using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
@@ -18,21 +16,17 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     // An open that finds nothing at rest would connect. With a token that is cancelled already it gives up instead, so it only ever takes.
     private static readonly CancellationToken _restingOnly = new(canceled: true);
 
-    private readonly PoolSettings _settings;
     private readonly PhysicalConnections _physicals;
-    private readonly ILogger _logger;
     private readonly NpgsqlDataSource _dataSource;
     private readonly ControlConnection _control;
-    private volatile bool _timeoutsVerified;
+    private readonly SessionGreeting _greeting;
 
     public NpgsqlConnectionSource(PoolSettings settings, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
     {
-        _settings = settings;
         _physicals = physicals;
-        _logger = logger;
         _dataSource = Build(settings, settings.DataSourceString);
         _control = new ControlConnection(settings, clock, logger);
-        _timeoutsVerified = settings.SessionTimeouts.Count == 0;
+        _greeting = new SessionGreeting(settings, logger);
     }
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString)
@@ -76,7 +70,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
         try
         {
-            var isDirect = await GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            var isDirect = await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
             return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true);
         }
         catch
@@ -237,73 +231,5 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
             await Task.Run(connection.UnprepareAll).ConfigureAwait(false);
         }
-    }
-
-    /// <summary>The first words with a new session: are the timeouts in force, then the user's hook. Tells whether no pooler is in between.</summary>
-    private async ValueTask<bool> GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
-    {
-        // Behind a pooler the id that a connection reports is not a backend's: to cancel or end it would hit a stranger.
-        const string WhoAreYou = "SELECT pg_backend_pid()::text";
-        var backend = await AskAsync(connection, WhoAreYou, null, blocking, cancellationToken).ConfigureAwait(false);
-        if (!_timeoutsVerified)
-        {
-            foreach (var timeout in _settings.SessionTimeouts)
-            {
-                await VerifyAsync(connection, timeout, blocking, cancellationToken).ConfigureAwait(false);
-            }
-
-            _timeoutsVerified = true;
-        }
-
-        if (_settings.PhysicalConnectionOpened is { } hook)
-        {
-            await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
-            await RefuseOpenTransactionAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-        }
-
-        return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
-    }
-
-    private static async ValueTask RefuseOpenTransactionAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
-    {
-        try
-        {
-            // Npgsql knows whether the session is in a transaction, failed or not, and tells it by refusing another.
-            var probe = blocking ? connection.BeginTransaction() : await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
-            await using var disposal = probe.ConfigureAwait(false);
-        }
-        catch (InvalidOperationException refused)
-        {
-            throw new InvalidOperationException(
-                "The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.", refused);
-        }
-    }
-
-    private async ValueTask VerifyAsync(NpgsqlConnection connection, SessionTimeout timeout, bool blocking, CancellationToken cancellationToken)
-    {
-        // What SHOW says, but as a plain number of milliseconds.
-        const string Question = "SELECT setting FROM pg_settings WHERE name = $1";
-        var actual = await AskAsync(connection, Question, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
-        if (actual != timeout.Milliseconds)
-        {
-            Log.TimeoutNotInForce(_logger, _settings.Name, timeout.Parameter, actual ?? "unknown", timeout.Milliseconds);
-        }
-    }
-
-    private async ValueTask<string?> AskAsync(
-        NpgsqlConnection connection, string question, string? parameter, bool blocking, CancellationToken cancellationToken)
-    {
-        var command = new NpgsqlCommand(question, connection)
-        {
-            // For those who block: nobody can cancel them.
-            CommandTimeout = (int)Math.Ceiling(_settings.ConnectTimeout.TotalSeconds),
-        };
-        await using var disposal = command.ConfigureAwait(false);
-        if (parameter is not null)
-        {
-            command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = parameter });
-        }
-
-        return (string?)(blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false));
     }
 }
