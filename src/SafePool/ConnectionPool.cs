@@ -72,7 +72,7 @@ public sealed class ConnectionPool : IConnectionPool
         _desk = new RentDesk(parts, _opener, _returner, Look);
         _dropped = new DroppedLeases(parts, _returner);
         _warmUp = new WarmUp(parts, _opener, GetSnapshot);
-        _upkeep = new Upkeep(parts, _opener, _dropped);
+        _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
         _closing = new PoolClosing(parts);
         _issuesAtOnce = settings.LeaseRented is null;
         _loop = new MaintenanceLoop(this, timeProvider);

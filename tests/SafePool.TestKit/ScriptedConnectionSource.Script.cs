@@ -10,6 +10,7 @@ internal sealed partial class ScriptedConnectionSource
     private readonly Queue<ScriptedSession> _heldCloses = new();
     private readonly List<string> _executed = [];
     private Exception? _failNextClose;
+    private Exception? _failNextRetire;
     private Action? _beforeNextOpen;
     private int _holdCloses;
     private int _alive;
@@ -126,6 +127,9 @@ internal sealed partial class ScriptedConnectionSource
             SessionOf(connection)!.CloseError = error;
         }
     }
+
+    /// <summary>Makes the next retirement throw. The connection stays open.</summary>
+    public void FailNextRetireWith(Exception error) => Volatile.Write(ref _failNextRetire, error);
 
     /// <summary>Makes the next close stay incomplete until <see cref="ReleaseClose"/>; a blocking one blocks.</summary>
     public void HoldNextClose()

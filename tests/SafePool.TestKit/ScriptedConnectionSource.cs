@@ -135,6 +135,11 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
                 return ValueTask.FromResult(true);
             }
 
+            if (Interlocked.Exchange(ref _failNextRetire, null) is { } error)
+            {
+                return ValueTask.FromException<bool>(error);
+            }
+
             if (!RefusesToRetire)
             {
                 EndLocked(session.Physical);

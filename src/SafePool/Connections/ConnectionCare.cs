@@ -5,30 +5,10 @@ namespace SafePool.Connections;
 /// <summary>The closer look at a connection that was taken while <see cref="PhysicalConnections.NeedsCare"/> was set.</summary>
 internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnections physicals)
 {
-    /// <summary>Makes a connection fit to be handed out: false when it was too old or did not bear it, and has been closed.</summary>
+    /// <summary>Makes a connection fit to be handed out: false when it is too old or did not bear it, and must be retired.</summary>
     public async ValueTask<bool> TryMakeFitAsync(NpgsqlConnection connection, bool blocking)
-    {
-        if (source.Identify(connection) is not { } physical)
-        {
-            return true;
-        }
-
-        if (!physicals.IsExpired(physical) && await TryTidyAsync(connection, physical, blocking).ConfigureAwait(false))
-        {
-            return true;
-        }
-
-        try
-        {
-            await source.RetireAsync(connection, blocking).ConfigureAwait(false);
-        }
-        catch (Exception error) when (error is NpgsqlException or IOException or TimeoutException or InvalidOperationException)
-        {
-            // It ended in another way than asked.
-        }
-
-        return false;
-    }
+        => source.Identify(connection) is not { } physical
+            || (!physicals.IsExpired(physical) && await TryTidyAsync(connection, physical, blocking).ConfigureAwait(false));
 
     private async ValueTask<bool> TryTidyAsync(NpgsqlConnection connection, PhysicalConnection physical, bool blocking)
     {
@@ -54,8 +34,9 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
 
             return true;
         }
-        catch (Exception error) when (error is NpgsqlException or IOException or TimeoutException)
+        catch (Exception)
         {
+            // Whatever it was: this connection is not handed out, and the return that follows says what is wrong with it.
             return false;
         }
     }

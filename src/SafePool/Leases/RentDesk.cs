@@ -79,8 +79,12 @@ internal sealed class RentDesk
                 return await IssueAsync(slot, site, options, blocking, cancellationToken).ConfigureAwait(false);
             }
 
-            // Its connection was gone. It was admitted before all who wait now, so it goes to the front.
+            // Its connection was gone. It was admitted before all who wait now, so it goes to the front, with what is left of its budget.
             returning = true;
+            if (patience != TimeSpan.Zero && _parts.Clock.Exact >= deadline)
+            {
+                throw Refusal(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read()), begun, cancellationToken);
+            }
         }
     }
 
@@ -164,7 +168,8 @@ internal sealed class RentDesk
                 return true;
             }
 
-            _parts.Physicals.CountClosed();
+            await _returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+            return false;
         }
 
         slot.Reset();

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Leaks;
@@ -10,7 +11,7 @@ namespace SafePool.Maintenance;
 
 /// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
 /// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
-internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, DroppedLeases dropped)
+internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, DroppedLeases dropped)
 {
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
@@ -66,8 +67,7 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, DroppedLe
             }
             else
             {
-                parts.Physicals.CountClosed();
-                opener.Vacate(place);
+                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
                 retired++;
             }
         }
@@ -95,21 +95,25 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, DroppedLe
         {
             if (parts.Source.TryTake() is { } connection)
             {
-                if (!await parts.Source.RetireAsync(connection, blocking: false).ConfigureAwait(false))
-                {
-                    opener.HandOn(parts.Ledger[place]);
-                    break;
-                }
-
-                parts.Physicals.CountClosed();
+                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
+                retired++;
             }
-
-            opener.Vacate(place);
-            retired++;
+            else
+            {
+                opener.Vacate(place);
+            }
         }
 
         _spare.Restart();
         Note(retired, "not needed");
+    }
+
+    /// <summary>As a return would: whatever happens, the place is settled, and not before the connection is surely gone.</summary>
+    private ValueTask RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        slot.Connection = connection;
+        slot.Generation = parts.Physicals.Generation;
+        return returner.ReturnAsync(slot, blocking: false, retire: true);
     }
 
     private void Fill()

@@ -34,7 +34,7 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<Pool
                 }
 
                 // Others hold all the permits to open.
-                await Task.Delay(MaintenanceLoop.Period, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(MaintenanceLoop.Period, parts.Time, cancellationToken).ConfigureAwait(false);
                 continue;
             }
 
@@ -47,7 +47,7 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<Pool
                     throw parts.Gate.IsClosed ? new PoolClosedException(look()) : error;
                 }
 
-                await Task.Delay(_retryPause, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(_retryPause, parts.Time, cancellationToken).ConfigureAwait(false);
             }
         }
     }
