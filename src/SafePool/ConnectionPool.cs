@@ -7,6 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
@@ -27,7 +28,7 @@ namespace SafePool;
 public sealed class ConnectionPool : IConnectionPool
 {
     private readonly PoolSettings _settings;
-    private readonly PoolClock _clock;
+    private readonly PoolParts _parts;
     private readonly AdmissionGate _gate;
     private readonly LeaseLedger _ledger;
     private readonly IConnectionSource _source;
@@ -35,7 +36,9 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
     private readonly RentDesk _desk;
+    private readonly DropInConnections _dropIns;
     private readonly DroppedLeases _dropped;
+    private readonly LeakDetector _detector;
     private readonly WarmUp _warmUp;
     private readonly Upkeep _upkeep;
     private readonly PoolClosing _closing;
@@ -61,20 +64,20 @@ public sealed class ConnectionPool : IConnectionPool
     {
         _settings = settings;
         var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
-        _clock = new PoolClock(timeProvider);
-        _physicals = new PhysicalConnections(settings, _clock);
-        _source = sourceFactory?.Invoke(_physicals) ?? new NpgsqlConnectionSource(settings, _physicals, timeProvider, logger);
-        _gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
-        _ledger = new LeaseLedger(this, settings.MaxSize, _clock);
-        var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
-        _opener = new ConnectionOpener(parts) { CloseFailed = (slot, error) => _returner!.Rescue(slot, error, blocking: false) };
-        _returner = new ConnectionReturner(parts, _opener);
-        _desk = new RentDesk(parts, _opener, _returner, Look);
-        _dropped = new DroppedLeases(parts, _returner);
-        _warmUp = new WarmUp(parts, _opener, GetSnapshot);
-        _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
-        _closing = new PoolClosing(parts);
-        _issuesAtOnce = settings.LeaseRented is null;
+        _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
+        (_gate, _ledger, _source, _physicals) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals);
+        _opener = new ConnectionOpener(_parts) { CloseFailed = (slot, error) => _returner!.Rescue(slot, error, blocking: false) };
+        _returner = new ConnectionReturner(_parts, _opener);
+        var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
+        _desk = new RentDesk(_parts, _opener, _returner, new Refusals(_parts, new Diagnostician(_parts), episode));
+        _dropIns = new DropInConnections(_parts, _returner, TrySettle);
+        var reclaimer = new Reclaimer(_parts, _returner);
+        _dropped = new DroppedLeases(_parts, reclaimer);
+        _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
+        _warmUp = new WarmUp(_parts, _opener);
+        _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
+        _closing = new PoolClosing(_parts);
+        _issuesAtOnce = settings.LeaseRented is null && settings.Leaks.NestedRents == NestedRentPolicy.Off;
         _loop = new MaintenanceLoop(this, timeProvider);
     }
 
@@ -86,6 +89,13 @@ public sealed class ConnectionPool : IConnectionPool
         {
             ThreadPool.UnsafeQueueUserWorkItem(static source => source.Dispose(), source, preferLocal: false);
         }
+    }
+
+    /// <inheritdoc/>
+    public event Action<LeakReport>? LeakReported
+    {
+        add => _parts.Reports.Reported += value;
+        remove => _parts.Reports.Reported -= value;
     }
 
     /// <inheritdoc/>
@@ -114,7 +124,7 @@ public sealed class ConnectionPool : IConnectionPool
         var site = new RentSite(member, file, line);
         LeaseSlot? slot = null;
         return !cancellationToken.IsCancellationRequested && TryTake(out slot)
-            ? new ValueTask<Lease>(slot.Issue(site, options: null, _clock.Coarse))
+            ? new ValueTask<Lease>(slot.Issue(site))
             : _desk.RentAsync(site, options: null, blocking: false, slot, cancellationToken);
     }
 
@@ -140,7 +150,7 @@ public sealed class ConnectionPool : IConnectionPool
         var site = new RentSite(member, file, line);
         LeaseSlot? slot = null;
         return options is null && TryTake(out slot)
-            ? slot.Issue(site, options: null, _clock.Coarse)
+            ? slot.Issue(site)
             : Synchronously.Result(_desk.RentAsync(site, options, blocking: true, slot, CancellationToken.None));
     }
 
@@ -153,24 +163,24 @@ public sealed class ConnectionPool : IConnectionPool
     {
         var site = new RentSite(member, file, line);
         var taken = TryTake(out var slot);
-        lease = taken ? slot!.Issue(site, options: null, _clock.Coarse) : default;
+        lease = taken ? slot!.Issue(site) : default;
         return taken || _desk.TryRent(site, slot, out lease);
     }
 
     /// <inheritdoc/>
-    public async ValueTask<NpgsqlConnection> OpenConnectionAsync(
+    public ValueTask<NpgsqlConnection> OpenConnectionAsync(
         CancellationToken cancellationToken = default,
         [CallerMemberName] string member = "",
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0)
-        => _desk.Detach(await RentAsync(cancellationToken, member, file, line).ConfigureAwait(false));
+        => _dropIns.DetachAsync(RentAsync(cancellationToken, member, file, line));
 
     /// <inheritdoc/>
     public NpgsqlConnection OpenConnection(
         [CallerMemberName] string member = "",
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0)
-        => _desk.Detach(Rent(null, member, file, line));
+        => _dropIns.Detach(Rent(null, member, file, line));
 
     /// <inheritdoc/>
     public Task WarmUpAsync(CancellationToken cancellationToken = default) => _warmUp.RunAsync(cancellationToken);
@@ -183,7 +193,10 @@ public sealed class ConnectionPool : IConnectionPool
         => _closing.DrainAsync(timeout, cancellationToken);
 
     /// <inheritdoc/>
-    public PoolSnapshot GetSnapshot() => Look(_gate.Read());
+    public PoolSnapshot GetSnapshot() => Snapshots.Of(_parts);
+
+    /// <inheritdoc/>
+    public string DumpFlightRecorder() => _parts.Recorder.Dump();
 
     /// <summary>Closes the pool without patience: waiters fail, what is idle is closed, leases are closed when they come back.</summary>
     public void Dispose()
@@ -217,7 +230,7 @@ public sealed class ConnectionPool : IConnectionPool
     internal void Return(LeaseHandle handle, long leaseId)
     {
         var slot = handle.Slot;
-        if (!slot.TrySettle(leaseId))
+        if (!TrySettle(slot, leaseId))
         {
             return;
         }
@@ -245,7 +258,7 @@ public sealed class ConnectionPool : IConnectionPool
     internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId)
     {
         var slot = handle.Slot;
-        if (!slot.TrySettle(leaseId))
+        if (!TrySettle(slot, leaseId))
         {
             return ValueTask.CompletedTask;
         }
@@ -283,7 +296,8 @@ public sealed class ConnectionPool : IConnectionPool
 
     internal void Maintain()
     {
-        _clock.Refresh();
+        _parts.Clock.Refresh();
+        _parts.Vitals.Beat(_ledger.TotalRents);
         _ = _upkeep.RunAsync();
     }
 
@@ -322,28 +336,21 @@ public sealed class ConnectionPool : IConnectionPool
         }
     }
 
-    /// <summary>A snapshot with counts that were read when it mattered.</summary>
-    private PoolSnapshot Look(GateCounts counts)
-        => new()
+    /// <summary>Ends a lease, for one caller only, and says so if something had been said about it.</summary>
+    private bool TrySettle(LeaseSlot slot, long leaseId)
+    {
+        if (!slot.TrySettle(leaseId))
         {
-            Name = Name,
-            MaxSize = counts.Places,
-            Leased = counts.Leased,
-            Idle = counts.Idle,
-            Opening = counts.Opening,
-            Quarantined = counts.Quarantined,
-            Waiting = counts.Waiting,
-            LastConnectError = _opener.LastError,
-            Holders = _ledger.Holders(),
-            TotalRents = _ledger.TotalRents,
-            TotalWaits = _desk.TotalWaits,
-            TotalTimeouts = _desk.TotalTimeouts,
-            TotalRejected = _desk.TotalRejected,
-            TotalOpened = _physicals.TotalOpened,
-            TotalClosed = _physicals.TotalClosed,
-            TotalLeaksReported = _dropped.TotalReclaimed,
-            TotalReclaimed = _dropped.TotalReclaimed,
-        };
+            return false;
+        }
+
+        if (slot.Report is not null)
+        {
+            _detector.NoteReturn(slot, leaseId);
+        }
+
+        return true;
+    }
 
     private bool Shut()
     {

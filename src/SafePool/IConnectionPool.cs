@@ -6,6 +6,12 @@ namespace SafePool;
 /// <summary>What users of a <see cref="ConnectionPool"/> see of it, for their own tests.</summary>
 public interface IConnectionPool : IAsyncDisposable, IDisposable
 {
+    /// <summary>Raised for every lease that is overdue, lost, abandoned, or returned after all.</summary>
+    /// <remarks>
+    /// On a thread-pool thread, one report after the other, never on the path of a rent or a return. What a handler throws is logged and harms nobody.
+    /// </remarks>
+    event Action<LeakReport>? LeakReported;
+
     /// <summary>Gets the pool's name in messages and logs.</summary>
     string Name { get; }
 
@@ -98,6 +104,10 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <summary>Takes a picture of the pool. Allocates, never waits.</summary>
     /// <returns>Counts, totals and holders, read one after the other while the pool goes on.</returns>
     PoolSnapshot GetSnapshot();
+
+    /// <summary>Writes down what the pool remembers of its last events: rents, returns, opens, closes, waits, leaks. Allocates, never waits.</summary>
+    /// <returns>One event a line, oldest first, with how long ago it was: for rents and returns that were served at once, to a quarter of a second.</returns>
+    string DumpFlightRecorder();
 
     /// <summary>Opens connections until <see cref="ConnectionPoolOptions.MinSize"/> exist, <see cref="ConnectionPoolOptions.MaxConcurrentOpens"/> at a time.</summary>
     /// <remarks>Requests that come in the meantime are served first. Without it, maintenance does the same in the background, quietly.</remarks>

@@ -36,7 +36,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
 
     /// <summary>Gets the open connection.</summary>
     /// <remarks>Closing it does not end the lease; disposing the lease does.</remarks>
-    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    /// <exception cref="ObjectDisposedException">The lease was returned; or taken away: then it is a <see cref="LeaseAbandonedException"/>.</exception>
     public NpgsqlConnection Connection
     {
         get
@@ -45,8 +45,12 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
             // The connection first, then the id: ids never come back, so a match proves that the connection belongs to this lease.
             var connection = slot.Connection;
             Volatile.ReadBarrier();
-            ObjectDisposedException.ThrowIf(slot.LeaseId != _id || connection is null, typeof(Lease));
-            slot.WasUsed = true;
+            if (slot.LeaseId != _id || connection is null)
+            {
+                throw Ended();
+            }
+
+            slot.NoteUse();
             return connection;
         }
     }
@@ -143,6 +147,11 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     /// <param name="other">Another lease.</param>
     /// <returns>Whether both are copies of one lease.</returns>
     public bool Equals(Lease other) => ReferenceEquals(_handle, other._handle) && _id == other._id;
+
+    private ObjectDisposedException Ended()
+        => _handle?.TakenAway is { } taken && taken.LeaseId == _id
+            ? new LeaseAbandonedException(taken)
+            : new ObjectDisposedException(nameof(Lease), Sentences.LeaseReturned);
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => obj is Lease other && Equals(other);

@@ -1,6 +1,8 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
+using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
 using SafePool.Options;
@@ -8,14 +10,64 @@ using SafePool.Options;
 namespace SafePool;
 
 /// <summary>What the rooms of one pool share: its state, and nothing that acts.</summary>
-internal sealed record PoolParts(
-    PoolSettings Settings,
-    PoolClock Clock,
-    AdmissionGate Gate,
-    LeaseLedger Ledger,
-    IConnectionSource Source,
-    PhysicalConnections Physicals,
-    ILogger Logger)
+internal sealed class PoolParts
 {
+    public PoolParts(
+        ConnectionPool pool,
+        PoolSettings settings,
+        ILogger logger,
+        TimeProvider time,
+        Func<PhysicalConnections, IConnectionSource>? sourceFactory)
+    {
+        Settings = settings;
+        Logger = logger;
+        Clock = new PoolClock(time);
+        Physicals = new PhysicalConnections(settings, Clock);
+        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Physicals, time, logger);
+        Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
+        Opens = new OpenTimes(settings.MaxSize, Clock);
+        Watch = new LeaseWatch(settings.Leaks, Clock);
+        Ledger = new LeaseLedger(pool, settings.MaxSize, Clock, Watch);
+        Sampler = new ActivitySampler(Ledger, Source, Clock);
+        Inspector = new BackendInspector(Ledger, Source, Clock, settings.Leaks.InspectBackends);
+        Holders = new Holders(Ledger, Sampler, Inspector, Clock, settings.Leaks);
+        Recorder = new FlightRecorder(Ledger, Clock);
+        Reports = new LeakReports(settings.Name, logger, Watch, Recorder);
+        Totals = new RentTotals();
+        Vitals = new PoolVitals(Clock);
+    }
+
+    public PoolSettings Settings { get; }
+
+    public ILogger Logger { get; }
+
+    public PoolClock Clock { get; }
+
     public TimeProvider Time => Clock.Provider;
+
+    public AdmissionGate Gate { get; }
+
+    public IConnectionSource Source { get; }
+
+    public PhysicalConnections Physicals { get; }
+
+    public OpenTimes Opens { get; }
+
+    public LeaseLedger Ledger { get; }
+
+    public LeaseWatch Watch { get; }
+
+    public ActivitySampler Sampler { get; }
+
+    public BackendInspector Inspector { get; }
+
+    public Holders Holders { get; }
+
+    public FlightRecorder Recorder { get; }
+
+    public LeakReports Reports { get; }
+
+    public RentTotals Totals { get; }
+
+    public PoolVitals Vitals { get; }
 }

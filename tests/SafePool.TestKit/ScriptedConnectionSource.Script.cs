@@ -24,6 +24,7 @@ internal sealed partial class ScriptedConnectionSource
     private int _cancels;
     private int _terminated;
     private int _closedWhileExecuting;
+    private int _inspections;
 
     /// <summary>Gets or sets whether opens stay incomplete until <see cref="CompleteNextOpen"/> or <see cref="FailNextOpen"/>.</summary>
     public volatile bool HoldOpens;
@@ -42,6 +43,9 @@ internal sealed partial class ScriptedConnectionSource
 
     /// <summary>Gets or sets what every statement of the pool's own fails with.</summary>
     public Exception? FailExecutesWith { get; set; }
+
+    /// <summary>Gets or sets what the server says about sessions when it is asked; null: it does not answer.</summary>
+    public Dictionary<NpgsqlConnection, BackendActivity>? Backends { get; set; }
 
     /// <summary>Gets or sets the hook of the options, which a source runs on every new connection.</summary>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? PhysicalConnectionOpened { get; set; }
@@ -62,6 +66,9 @@ internal sealed partial class ScriptedConnectionSource
     public int Closed => Read(ref _closed);
 
     public int Cancels => Read(ref _cancels);
+
+    /// <summary>Gets how often the server was asked what sessions do.</summary>
+    public int Inspections => Read(ref _inspections);
 
     public int Terminated => Read(ref _terminated);
 

@@ -189,6 +189,16 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
+    public Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections)
+    {
+        lock (_gate)
+        {
+            _inspections++;
+            return Task.FromResult<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?>(
+                Backends is { } backends ? connections.Where(backends.ContainsKey).ToDictionary(connection => connection, connection => backends[connection]) : null);
+        }
+    }
+
     public void Clear()
     {
         lock (_gate)

@@ -201,8 +201,8 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>
-    public void OpenFailed(int place, bool blocking, Exception error)
+    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it; without an error nobody does, and all go on waiting.</summary>
+    public void OpenFailed(int place, bool blocking, Exception? error)
     {
         Waiter? first;
         lock (_gate)
@@ -210,7 +210,7 @@ internal sealed class AdmissionGate
             AssertInvariants();
             EndOpenLocked(place, blocking, PlaceState.Vacant);
             PushVacantLocked(place);
-            first = TakeFirstLocked();
+            first = error is null ? null : TakeFirstLocked();
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Failed, Error: error));
@@ -302,6 +302,15 @@ internal sealed class AdmissionGate
         lock (_gate)
         {
             return _queue.First?.Deadline;
+        }
+    }
+
+    /// <summary>Who waits, in order of arrival, as each said when it came.</summary>
+    public object?[] Waiting()
+    {
+        lock (_gate)
+        {
+            return _queue.Select(waiter => waiter.Who);
         }
     }
 

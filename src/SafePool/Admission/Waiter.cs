@@ -23,6 +23,9 @@ internal sealed class Waiter : IValueTaskSource<AdmissionResult>
 
     public bool IsBlocking { get; private set; }
 
+    /// <summary>Whatever the caller wants to recognise the request by when it asks who waits; nothing here looks at it.</summary>
+    public object? Who { get; private set; }
+
     /// <summary>When the budget ends, as a timestamp of the pool's clock; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; private set; }
 
@@ -34,9 +37,10 @@ internal sealed class Waiter : IValueTaskSource<AdmissionResult>
 
     public ValueTask<AdmissionResult> Task => new(this, _result.Version);
 
-    public void Prepare(AdmissionGate gate, bool blocking, long deadline)
+    public void Prepare(AdmissionGate gate, bool blocking, long deadline, object? who)
     {
         Gate = gate;
+        Who = who;
         IsBlocking = blocking;
         Deadline = deadline;
         if (blocking)
@@ -48,6 +52,9 @@ internal sealed class Waiter : IValueTaskSource<AdmissionResult>
             _result.Reset();
         }
     }
+
+    /// <summary>Forgets who waited, so that a waiter at rest keeps nothing of the caller's alive.</summary>
+    public void Forget() => Who = null;
 
     public void Complete(AdmissionResult admission)
     {

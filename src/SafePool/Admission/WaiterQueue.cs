@@ -91,6 +91,18 @@ internal sealed class WaiterQueue
         return all;
     }
 
+    public T[] Select<T>(Func<Waiter, T> of)
+    {
+        var selected = new T[Count];
+        var at = 0;
+        for (var waiter = _first; waiter is not null; waiter = waiter.Next)
+        {
+            selected[at++] = of(waiter);
+        }
+
+        return selected;
+    }
+
     private void Entered(Waiter waiter)
     {
         waiter.IsQueued = true;

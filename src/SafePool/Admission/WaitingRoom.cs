@@ -16,14 +16,15 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
         new DefaultObjectPool<Waiter>(new DefaultPooledObjectPolicy<Waiter>(), RetainedWaiters);
 
     /// <summary>Waits for a place until <paramref name="deadline"/>; <paramref name="onQueued"/> runs once the request stands in the queue.</summary>
-    public async ValueTask<AdmissionResult> WaitAsync(long deadline, bool returning, Action onQueued, CancellationToken cancellationToken)
+    public async ValueTask<AdmissionResult> WaitAsync(
+        long deadline, bool returning, object? who, Action<Waiter> onQueued, CancellationToken cancellationToken)
     {
         var waiter = _waiters.Get();
-        waiter.Prepare(gate, blocking: false, deadline);
+        waiter.Prepare(gate, blocking: false, deadline, who);
         var admission = gate.Enter(waiter, returning);
         if (admission.Outcome == AdmissionOutcome.Queued)
         {
-            onQueued();
+            onQueued(waiter);
             Arm(waiter);
             var registration = cancellationToken.UnsafeRegister(OnCancelled, waiter);
             admission = await waiter.Task.ConfigureAwait(false);
@@ -31,19 +32,20 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
             Disarm(waiter);
         }
 
+        waiter.Forget();
         _waiters.Return(waiter);
         return admission;
     }
 
     /// <summary>The same for a caller who blocks.</summary>
-    public AdmissionResult Wait(long deadline, bool returning, Action onQueued)
+    public AdmissionResult Wait(long deadline, bool returning, object? who, Action<Waiter> onQueued)
     {
         var waiter = _waiters.Get();
-        waiter.Prepare(gate, blocking: true, deadline);
+        waiter.Prepare(gate, blocking: true, deadline, who);
         var admission = gate.Enter(waiter, returning);
         if (admission.Outcome == AdmissionOutcome.Queued)
         {
-            onQueued();
+            onQueued(waiter);
             Arm(waiter);
 
             // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
@@ -58,6 +60,7 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
             Disarm(waiter);
         }
 
+        waiter.Forget();
         _waiters.Return(waiter);
         return admission;
     }

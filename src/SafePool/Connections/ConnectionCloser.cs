@@ -93,7 +93,7 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
 
         // Whether one was left open is asked first: what follows may end it.
-        var leftOpen = IsOpen(slot.LastTransaction);
+        var leftOpen = Transactions.IsOpen(slot.LastTransaction);
         if (!isStale)
         {
             var physical = parts.Source.Identify(connection);
@@ -222,19 +222,5 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
 
         return false;
-    }
-
-    private static bool IsOpen(NpgsqlTransaction? transaction)
-    {
-        try
-        {
-            // The one public member that refuses to answer once a transaction is over.
-            _ = transaction?.IsolationLevel;
-            return transaction is not null;
-        }
-        catch (InvalidOperationException)
-        {
-            return false;
-        }
     }
 }

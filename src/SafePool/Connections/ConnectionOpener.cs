@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Diagnostics;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -20,11 +21,11 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 {
-    private readonly CancellationTokenSource _closing = new();
-    private Exception? _lastError;
+    // When the server is full, an open now and then finds out whether it still is.
+    private static readonly TimeSpan _fullPause = TimeSpan.FromSeconds(1);
 
-    /// <summary>What the last open failed with; null after one that succeeded.</summary>
-    public Exception? LastError => Volatile.Read(ref _lastError);
+    private readonly CancellationTokenSource _closing = new();
+    private long _notBefore = long.MinValue;
 
     /// <summary>Takes over a place whose connection, in the slot, did not close when it should: the returner's, which comes after the opener.</summary>
     public required Action<LeaseSlot, Exception> CloseFailed { get; init; }
@@ -32,7 +33,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
     {
-        while (parts.Gate.TryBeginOpen(out var place, out var blocking))
+        while (IsDue() && parts.Gate.TryBeginOpen(out var place, out var blocking))
         {
             Start(place, blocking);
         }
@@ -70,6 +71,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         // finds out. The other way round there could be one at rest that nobody counts.
         parts.Physicals.Advance();
         EmptyIdle();
+        parts.Recorder.Record(FlightEventKind.Cleared);
         Log.Cleared(parts.Logger, parts.Settings.Name);
     }
 
@@ -193,25 +195,48 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     private async Task<Exception?> OpenAsync(int place, bool blocking, bool growing)
     {
         OpenedConnection opened;
+        parts.Opens.Began(place);
+        parts.Recorder.Record(FlightEventKind.OpenBegan, place);
         try
         {
             opened = await ConnectAsync(blocking, growing).ConfigureAwait(false);
         }
         catch (Exception error)
         {
-            Volatile.Write(ref _lastError, error);
+            parts.Opens.Failed(place, error);
+            parts.Recorder.Record(FlightEventKind.OpenFailed, place);
             Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
-            parts.Gate.OpenFailed(place, blocking, error);
+            EndFailed(place, blocking, error);
             Pump();
             return error;
         }
 
-        Volatile.Write(ref _lastError, null);
+        parts.Opens.Succeeded(place);
+        parts.Recorder.Record(FlightEventKind.Opened, place);
         parts.Gate.OpenSucceeded(place, blocking);
         Settle(parts.Ledger[place], opened, growing);
         Pump();
         return null;
     }
+
+    /// <summary>
+    /// A full server is cured by waiting: whoever waits goes on doing so, for a lease or for room on the server, and the next attempt has time. Everything else is
+    /// told to the first waiter at once.
+    /// </summary>
+    private void EndFailed(int place, bool blocking, Exception error)
+    {
+        if (SqlStates.IsServerFull(error))
+        {
+            Volatile.Write(ref _notBefore, parts.Clock.After(parts.Clock.Exact, _fullPause));
+            parts.Gate.OpenFailed(place, blocking, error: null);
+        }
+        else
+        {
+            parts.Gate.OpenFailed(place, blocking, error);
+        }
+    }
+
+    private bool IsDue() => Volatile.Read(ref _notBefore) is var due && (due == long.MinValue || parts.Clock.Exact >= due);
 
     private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
     {

@@ -1,3 +1,4 @@
+using SafePool.Diagnostics;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -95,6 +96,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         catch (TimeoutException)
         {
             parts.Gate.Quarantine(slot.Place);
+            parts.Recorder.Record(FlightEventKind.Quarantined, slot.Place, site: slot.Site);
             Log.Quarantined(parts.Logger, parts.Settings.Name, slot.Site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
             _ = ReleaseAsync(slot, closing);
         }
@@ -105,6 +107,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         await parts.Source.TerminateAsync(slot.Connection!).ConfigureAwait(false);
         var outcome = await closing.ConfigureAwait(false);
         parts.Gate.Release(slot.Place);
+        parts.Recorder.Record(FlightEventKind.Released, slot.Place);
         Log.QuarantineEnded(parts.Logger, parts.Settings.Name);
         Conclude(slot, outcome);
     }
@@ -114,6 +117,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         // The first of a generation retires the others; those that broke in the same outage find it done.
         if (outcome == CloseOutcome.Broken && opener.TryRetireAll(slot.Generation))
         {
+            parts.Recorder.Record(FlightEventKind.Broken, slot.Place, site: slot.Site);
             Log.Broken(parts.Logger, parts.Settings.Name);
         }
 
@@ -124,6 +128,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         }
         else
         {
+            parts.Recorder.Record(FlightEventKind.Closed, slot.Place);
             parts.Physicals.CountClosed();
             opener.Vacate(slot.Place);
         }

@@ -45,6 +45,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Makes the server end a session that does not come back. False when that could not be asked for; never throws.</summary>
     Task<bool> TerminateAsync(NpgsqlConnection connection);
 
+    /// <summary>Asks the server what sessions are doing. Leaves out those behind a pooler; null when it did not answer in time; never throws.</summary>
+    Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections);
+
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
     void Clear();
 }

@@ -194,6 +194,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public Task<bool> TerminateAsync(NpgsqlConnection connection)
         => Identify(connection) is { IsDirect: true } ? _control.TerminateAsync(connection) : Task.FromResult(false);
 
+    public Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections)
+        => _control.InspectAsync(connections.Where(IsDirect));
+
     public void Clear() => _dataSource.Clear();
 
     public void Dispose()
@@ -206,6 +209,19 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     {
         await _dataSource.DisposeAsync().ConfigureAwait(false);
         _control.Dispose();
+    }
+
+    private bool IsDirect(NpgsqlConnection connection)
+    {
+        try
+        {
+            return Identify(connection) is { IsDirect: true };
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException)
+        {
+            // Closed in this moment by the flow that holds it.
+            return false;
+        }
     }
 
     private static async ValueTask CloseAsync(NpgsqlConnection connection, bool blocking)

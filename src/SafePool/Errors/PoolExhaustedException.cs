@@ -2,15 +2,22 @@ using System.Collections.Immutable;
 
 namespace SafePool;
 
-/// <summary>All connections were leased and none came back in time.</summary>
+/// <summary>All connections were leased and none came back in time. The message says why, and whose code to look at.</summary>
 public sealed class PoolExhaustedException : PoolException
 {
-    internal PoolExhaustedException(PoolSnapshot snapshot, TimeSpan waited)
-        : base(Errors.Sentences.Exhausted(snapshot, waited), snapshot)
-        => Waited = waited;
+    internal PoolExhaustedException(PoolSnapshot snapshot, TimeSpan waited, Diagnosis diagnosis)
+        : base(Errors.Sentences.Exhausted(snapshot, waited, diagnosis), snapshot)
+    {
+        Waited = waited;
+        Diagnosis = diagnosis;
+        HelpLink = diagnosis.HelpLink;
+    }
 
     /// <summary>Gets how long this rent waited.</summary>
     public TimeSpan Waited { get; }
+
+    /// <summary>Gets why the pool ran out, and what the verdict rests on.</summary>
+    public Diagnosis Diagnosis { get; }
 
     /// <summary>Gets who held the leases, the longest first.</summary>
     public ImmutableArray<LeaseHolder> Holders => Snapshot.Holders;

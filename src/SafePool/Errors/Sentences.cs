@@ -12,19 +12,16 @@ internal static class Sentences
     public const string LeaseReturned =
         "This lease has been returned. Its connection may be serving somebody else; rent another one.";
 
-    public static string Exhausted(PoolSnapshot pool, TimeSpan waited)
-        => $"Pool '{pool.Name}' exhausted: waited {Duration(waited)}; {Counts(pool)}.{Longest(pool)} " +
-           $"Return leases sooner ('using'), or raise MaxSize (now {pool.MaxSize}) if the server has room.";
+    public static string Exhausted(PoolSnapshot pool, TimeSpan waited, Diagnosis diagnosis)
+        => $"Pool '{pool.Name}' exhausted: waited {Duration(waited)}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
 
-    public static string Rejected(PoolSnapshot pool, int maxWaiters)
-        => $"Pool '{pool.Name}' rejected the rent: {Counts(pool)}, and MaxWaiters is {maxWaiters}.{Longest(pool)} " +
-           "Shed load, return leases sooner, or raise MaxWaiters.";
+    public static string Rejected(PoolSnapshot pool, int maxWaiters, Diagnosis diagnosis)
+        => $"Pool '{pool.Name}' rejected the rent: {Counts(pool)}, and MaxWaiters is {maxWaiters}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
 
-    public static string ConnectTimeout(PoolSnapshot pool, AcquirePhase phase, TimeSpan waited)
+    public static string ConnectTimeout(PoolSnapshot pool, AcquirePhase phase, TimeSpan waited, Diagnosis diagnosis)
     {
         var wait = phase == AcquirePhase.Opening ? "for a connection to open" : "in the queue for one of the opens under way";
-        var cause = pool.LastConnectError is { } error ? $" Last error: {error.Message}" : " No open has failed: the server is slow to answer.";
-        return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}.{cause}";
+        return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}";
     }
 
     public static string Closed(PoolSnapshot pool)
@@ -33,14 +30,20 @@ internal static class Sentences
     public static string Describe(LeaseHolder holder)
     {
         var label = holder.Label is { } word ? $" '{word}'" : "";
-        var backend = holder.BackendProcessId is { } pid ? string.Create(CultureInfo.InvariantCulture, $", pid {pid}") : "";
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"lease {holder.LeaseId}{label}, {Duration(holder.Held)}, rented at {Site(holder)}{backend}");
+            $"lease {holder.LeaseId}{label}, {Duration(holder.Held)}, rented at {Site(holder)}{Marks(holder)}");
     }
 
-    public static string Site(LeaseHolder holder)
-        => string.Create(CultureInfo.InvariantCulture, $"{holder.File}:{holder.Line} ({holder.Member})");
+    public static string Site(LeaseHolder holder) => Site(holder.File, holder.Line, holder.Member);
+
+    public static string Site(string file, int line, string member)
+        => file.Length == 0 ? "an unknown line" : string.Create(CultureInfo.InvariantCulture, $"{file}:{line} ({member})");
+
+    /// <summary>A name from the code as words: <c>OpenFailed</c> is "open failed".</summary>
+    public static string Name<T>(T value)
+        where T : struct, Enum
+        => string.Concat(value.ToString().Select((letter, at) => char.IsUpper(letter) ? (at == 0 ? "" : " ") + char.ToLowerInvariant(letter) : letter.ToString()));
 
     public static string Duration(TimeSpan time) => time switch
     {
@@ -52,27 +55,22 @@ internal static class Sentences
 
     private static string Counts(PoolSnapshot pool)
     {
+        var idle = pool.Idle > 0 ? string.Create(CultureInfo.InvariantCulture, $", {pool.Idle} idle") : "";
         var quarantined = pool.Quarantined > 0 ? string.Create(CultureInfo.InvariantCulture, $", {pool.Quarantined} quarantined") : "";
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{pool.Leased} of {pool.MaxSize} leased, {pool.Idle} idle, {pool.Opening} opening{quarantined}, {pool.Waiting} waiting");
+            $"{pool.Leased} of {pool.MaxSize} leased{idle}, {pool.Opening} opening{quarantined}, {pool.Waiting} waiting");
     }
 
     private static string Longest(PoolSnapshot pool)
-    {
-        if (pool.Holders.IsEmpty)
-        {
-            return "";
-        }
+        => pool.Holders.IsEmpty
+            ? ""
+            : string.Create(CultureInfo.InvariantCulture, $" Longest: lease {pool.Holders[0].LeaseId}, {Duration(pool.Holders[0].Held)}{Marks(pool.Holders[0])}.");
 
-        var (site, count) = MostCommonSite(pool);
-        var crowd = count > 1 ? string.Create(CultureInfo.InvariantCulture, $" {count} of them were rented at {site}.") : "";
-        return $"{crowd} Longest held: {Describe(pool.Holders[0])}.";
-    }
-
-    private static (string Site, int Count) MostCommonSite(PoolSnapshot pool)
+    private static string Marks(LeaseHolder holder)
     {
-        var crowd = pool.Holders.GroupBy(Site).MaxBy(group => group.Count())!;
-        return (crowd.Key, crowd.Count());
+        var backend = holder.BackendProcessId is { } pid ? string.Create(CultureInfo.InvariantCulture, $", pid {pid}") : "";
+        var trace = holder.TraceId is { } id ? $", trace {id}" : "";
+        return backend + trace;
     }
 }

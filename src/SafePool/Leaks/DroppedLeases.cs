@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 using System.Data;
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
-using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Leases;
 using SafePool.Maintenance;
 using SafePool.Options;
@@ -24,7 +24,7 @@ namespace SafePool.Leaks;
 /// second run; then pauses grow while nothing is found.
 /// </para>
 /// </remarks>
-internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner)
+internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
 {
     private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan _firstPause = TimeSpan.FromMilliseconds(500);
@@ -37,9 +37,6 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
     private volatile bool _foundSome;
     private bool _secondIsDue;
     private TimeSpan _pause = _firstPause;
-    private long _totalReclaimed;
-
-    public long TotalReclaimed => Volatile.Read(ref _totalReclaimed);
 
     /// <summary>A collection has found something, so the next need not be put off; called on the finalizer's thread.</summary>
     public void NoteFound() => _foundSome = true;
@@ -47,6 +44,7 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
     /// <summary>Called on the finalizer's thread, which must not work: only queues.</summary>
     public void Report(LeaseSlot slot, long leaseId)
     {
+        slot.LostLeaseId = leaseId;
         _reported.Enqueue((slot, leaseId));
         ThreadPool.UnsafeQueueUserWorkItem(static dropped => dropped.ExamineSafely(), this, preferLocal: false);
     }
@@ -99,7 +97,10 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
 
         foreach (var (slot, leaseId) in taken)
         {
-            TakeBack(slot, leaseId);
+            if (parts.Holders.Describe(slot) is { } holder && holder.LeaseId == leaseId)
+            {
+                reclaimer.TryTakeBack(LeakKind.Dropped, slot, holder);
+            }
         }
     }
 
@@ -118,22 +119,7 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
 
         // A reader that was lost along with its lease never ends, so an open one only buys time.
         var isFetching = (state & ConnectionState.Fetching) != 0;
-        return parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold) || (isPressing && !isFetching);
-    }
-
-    private void TakeBack(LeaseSlot slot, long leaseId)
-    {
-        if (parts.Ledger.Describe(slot) is not { } holder || !slot.TrySettle(leaseId))
-        {
-            return;
-        }
-
-        slot.Handle = new LeaseHandle(slot);
-        Interlocked.Increment(ref _totalReclaimed);
-        Log.LeaseDropped(parts.Logger, parts.Settings.Name, holder.ToString());
-
-        // Never throws; it goes on by itself when the server is slow to answer.
-        _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
+        return parts.Ledger.IsOverdue(slot, parts.Settings.Leaks.Threshold) || (isPressing && !isFetching);
     }
 
     private void CollectIfPressed()
@@ -162,6 +148,7 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
             return;
         }
 
+        parts.Recorder.Record(FlightEventKind.CollectionInduced);
         Log.CollectionInduced(parts.Logger, parts.Settings.Name, counts.Leased, counts.Places, counts.Waiting);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
         _secondIsDue = !_secondIsDue;
@@ -185,9 +172,9 @@ internal sealed class DroppedLeases(PoolParts parts, ConnectionReturner returner
 
     private bool AnyIsOverdue()
     {
-        for (var place = 0; place < parts.Gate.Places; place++)
+        foreach (var slot in parts.Ledger.Slots)
         {
-            if (parts.Ledger[place] is { LeaseId: not 0 } slot && parts.Ledger.IsOverdue(slot, parts.Settings.LeakThreshold))
+            if (slot.LeaseId != 0 && parts.Ledger.IsOverdue(slot, parts.Settings.Leaks.Threshold))
             {
                 return true;
             }

@@ -12,12 +12,21 @@ namespace SafePool.Leases;
 /// with its own already due) and is registered again when it is issued; not before, or a pool that is garbage would never die.
 /// </para>
 /// </remarks>
-internal sealed class LeaseHandle(LeaseSlot slot)
+internal sealed class LeaseHandle
 {
     private long _seenDropped;
     private int _isUnregistered;
 
-    public LeaseSlot Slot { get; } = slot;
+    public LeaseHandle(LeaseSlot slot)
+    {
+        Slot = slot;
+        slot.Trail = new WeakReference<LeaseHandle>(this, trackResurrection: true);
+    }
+
+    public LeaseSlot Slot { get; }
+
+    /// <summary>The lease that was taken away from whoever holds this. An orphan then: the slot has another handle, and its leases are none of this one's business.</summary>
+    public LeaseHolder? TakenAway { get; set; }
 
     ~LeaseHandle()
     {
@@ -27,7 +36,7 @@ internal sealed class LeaseHandle(LeaseSlot slot)
         Interlocked.MemoryBarrierProcessWide();
         Slot.Pool.OnHandleFound();
         var id = Slot.LeaseId;
-        if (id == 0 || Slot.Handle is not null)
+        if (id == 0 || Slot.Handle is not null || TakenAway is not null)
         {
             return;
         }

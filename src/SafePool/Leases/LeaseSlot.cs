@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using Npgsql;
+using SafePool.Leaks;
 
 namespace SafePool.Leases;
 
@@ -16,13 +18,21 @@ namespace SafePool.Leases;
 /// </remarks>
 internal sealed class LeaseSlot
 {
+    // A power of two: the present lease, and those before it for the flight recorder.
+    private const int Remembered = 8;
+    private const long Never = long.MinValue;
+
     private readonly int _places;
+    private readonly LeaseWatch _watch;
+    private readonly Tenancy[] _tenancies = new Tenancy[Remembered];
+    private uint _turn;
     private long _leaseId;
     private long _lastLeaseId;
 
-    public LeaseSlot(ConnectionPool pool, int place, int places)
+    public LeaseSlot(ConnectionPool pool, int place, int places, LeaseWatch watch)
     {
         _places = places;
+        _watch = watch;
         Pool = pool;
         Place = place;
         _lastLeaseId = place;
@@ -36,49 +46,85 @@ internal sealed class LeaseSlot
     /// <summary>The handle for the next lease; null while one is out, but for leases that nobody can drop (<see cref="ConnectionPool.OpenConnectionAsync"/>).</summary>
     public LeaseHandle? Handle { get; set; }
 
+    /// <summary>Leads to the handle also while a lease is out, without keeping it alive: to tell its holder that the lease was taken away.</summary>
+    public WeakReference<LeaseHandle>? Trail { get; set; }
+
     /// <summary>The connection of the lease, or one that was put here for the waiter to whom the place was handed.</summary>
     public NpgsqlConnection? Connection { get; set; }
 
     /// <summary>The pool's generation when the connection was taken: an older one is retired on return.</summary>
     public int Generation { get; set; }
 
-    public RentSite Site { get; private set; }
+    public RentSite Site => Present.Site;
+
+    public long RentedAt => Present.RentedAt;
 
     public RentOptions? Options { get; private set; }
 
-    public long RentedAt { get; private set; }
+    /// <summary>When the lease was last asked for its connection, by the coarse clock.</summary>
+    public long UsedAt { get; private set; } = Never;
 
-    /// <summary>Whether the lease was ever asked for its connection: somebody may then use it without the lease.</summary>
-    public bool WasUsed { get; set; }
+    /// <summary>Whether it ever was: somebody may then use the connection without the lease.</summary>
+    public bool WasUsed => UsedAt != Never;
+
+    /// <summary>The activity in which it was rented, where tracing is on.</summary>
+    public Activity? Trace { get; private set; }
+
+    /// <summary>The calls that led to the rent, where the tracking level wanted them.</summary>
+    public StackTrace? Calls { get; private set; }
 
     /// <summary>The transaction that the lease began last, to tell whether it was left open.</summary>
     public NpgsqlTransaction? LastTransaction { get; set; }
+
+    /// <summary>What has been reported about a lease; of an earlier one unless its id is that of the present.</summary>
+    public OverdueReport? Report { get; set; }
+
+    /// <summary>The lease of which the collector has found every copy gone; of an earlier one unless it equals <see cref="LeaseId"/>.</summary>
+    public long LostLeaseId { get; set; }
 
     public long LeaseId => Volatile.Read(ref _leaseId);
 
     public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / _places;
 
+    private ref Tenancy Present => ref _tenancies[_turn & (Remembered - 1)];
+
     /// <summary>Says for whom the place is held before the lease begins.</summary>
     public void Prepare(in RentSite site, RentOptions? options)
     {
-        Site = site;
+        Present.Site = _watch.IsOff ? default : site;
         Options = options;
     }
 
-    /// <summary>Starts a lease; only the holder of the place may.</summary>
-    public Lease Issue(in RentSite site, RentOptions? options, long rentedAt)
+    /// <summary>Starts a lease that was served at once; only the holder of the place may.</summary>
+    public Lease Issue(in RentSite site)
     {
-        Prepare(site, options);
-        RentedAt = rentedAt;
-        WasUsed = false;
-        var handle = Handle!;
-        Handle = null;
-        var id = _lastLeaseId + _places;
-        Volatile.Write(ref _lastLeaseId, id);
-        Volatile.Write(ref _leaseId, id);
-        handle.EnsureRegistered();
-        return new Lease(handle, id);
+        Prepare(site, options: null);
+        ref var present = ref Present;
+        present.RentedAt = _watch.Coarse;
+        if (_watch.LooksAtEach || (_turn & LeaseWatch.SampleMask) == 0)
+        {
+            present.RentedAt = _watch.Now;
+            present.IsExact = true;
+            Trace = _watch.CurrentTrace();
+            Calls = _watch.CallsOf(site);
+        }
+
+        return Publish(ref present);
     }
+
+    /// <summary>Starts a lease that took its time; <see cref="Prepare"/> said for whom. <paramref name="calls"/> were taken on the caller's own stack, before it waited.</summary>
+    public Lease Issue(StackTrace? calls)
+    {
+        ref var present = ref Present;
+        present.RentedAt = _watch.Now;
+        present.IsExact = true;
+        Trace = _watch.CurrentTrace();
+        Calls = calls;
+        return Publish(ref present);
+    }
+
+    /// <summary>Notes that the lease was asked for its connection.</summary>
+    public void NoteUse() => UsedAt = _watch.Coarse;
 
     /// <summary>Ends a lease; true for exactly one caller per lease, who then holds the place.</summary>
     public bool TrySettle(long id) => id != 0 && Interlocked.CompareExchange(ref _leaseId, 0, id) == id;
@@ -89,5 +135,46 @@ internal sealed class LeaseSlot
         Connection = null;
         LastTransaction = null;
         Options = null;
+        Trace = null;
+        Calls = null;
+        ref var present = ref Present;
+        if (present.LeaseId != 0)
+        {
+            present.ReturnedAt = _watch.Coarse;
+            if (present.IsExact)
+            {
+                _watch.NoteHold(present);
+            }
+
+            _turn++;
+            Present = default;
+        }
+    }
+
+    /// <summary>The leases of this slot that are remembered, the present one included. May miss one that changes in this moment.</summary>
+    public IEnumerable<Tenancy> Remember()
+    {
+        for (var i = 0; i < Remembered; i++)
+        {
+            var tenancy = _tenancies[i];
+            Volatile.ReadBarrier();
+            if (tenancy.LeaseId != 0 && _tenancies[i].LeaseId == tenancy.LeaseId)
+            {
+                yield return tenancy;
+            }
+        }
+    }
+
+    private Lease Publish(ref Tenancy present)
+    {
+        UsedAt = Never;
+        var handle = Handle!;
+        Handle = null;
+        var id = _lastLeaseId + _places;
+        present.LeaseId = id;
+        Volatile.Write(ref _lastLeaseId, id);
+        Volatile.Write(ref _leaseId, id);
+        handle.EnsureRegistered();
+        return new Lease(handle, id);
     }
 }

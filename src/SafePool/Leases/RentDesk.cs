@@ -1,10 +1,10 @@
 using System.Data;
 using System.Globalization;
-using System.Runtime.ExceptionServices;
 using System.Transactions;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Errors;
 using SafePool.Maintenance;
 using SafePool.Options;
@@ -18,73 +18,42 @@ internal sealed class RentDesk
     private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
-    private readonly Func<GateCounts, PoolSnapshot> _look;
+    private readonly Refusals _refusals;
+    private readonly NestedRents? _nested;
     private readonly WaitingRoom _room;
     private readonly ConnectionCare _care;
-    private readonly Action _onQueued;
-    private long _totalWaits;
-    private long _totalTimeouts;
-    private long _totalRejected;
+    private readonly Action<Waiter> _onQueued;
 
-    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Func<GateCounts, PoolSnapshot> look)
+    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Refusals refusals)
     {
         _parts = parts;
         _opener = opener;
         _returner = returner;
-        _look = look;
+        _refusals = refusals;
+        _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
         _room = new WaitingRoom(parts.Gate, parts.Time);
         _care = new ConnectionCare(parts.Source, parts.Physicals);
         _onQueued = OnQueued;
     }
 
-    public long TotalWaits => Volatile.Read(ref _totalWaits);
-
-    public long TotalTimeouts => Volatile.Read(ref _totalTimeouts);
-
-    public long TotalRejected => Volatile.Read(ref _totalRejected);
-
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
-    public async ValueTask<Lease> RentAsync(
+    public ValueTask<Lease> RentAsync(
         RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
     {
-        if (held is null)
+        // On the caller's own stack and in its own context: after the first await it is too late for both.
+        var calls = _parts.Watch.CallsOf(site);
+        if (_nested is null)
         {
-            RefuseFaults(options);
-            RefuseAmbientTransaction();
-            cancellationToken.ThrowIfCancellationRequested();
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, cancellationToken), held);
         }
 
-        var begun = _parts.Clock.Exact;
-        var patience = options?.AcquireTimeout ?? _parts.Settings.AcquireTimeout;
-        var deadline = _parts.Clock.After(begun, patience);
-        var returning = held is not null;
-        while (true)
+        try
         {
-            var slot = held;
-            held = null;
-            if (slot is null)
-            {
-                var admission = patience == TimeSpan.Zero
-                    ? TakeNow()
-                    : blocking
-                        ? _room.Wait(deadline, returning, _onQueued)
-                        : await _room.WaitAsync(deadline, returning, _onQueued, cancellationToken).ConfigureAwait(false);
-                slot = admission.Outcome == AdmissionOutcome.Granted
-                    ? _parts.Ledger[admission.Place]
-                    : throw Refusal(admission, begun, cancellationToken);
-            }
-
-            if (await TryReadyAsync(slot, blocking).ConfigureAwait(false))
-            {
-                return await IssueAsync(slot, site, options, blocking, cancellationToken).ConfigureAwait(false);
-            }
-
-            // Its connection was gone. It was admitted before all who wait now, so it goes to the front, with what is left of its budget.
-            returning = true;
-            if (patience != TimeSpan.Zero && _parts.Clock.Exact >= deadline)
-            {
-                throw Refusal(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read()), begun, cancellationToken);
-            }
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, cancellationToken));
+        }
+        catch (InvalidOperationException nested)
+        {
+            return ValueTask.FromException<Lease>(nested);
         }
     }
 
@@ -96,36 +65,20 @@ internal sealed class RentDesk
             RefuseAmbientTransaction();
         }
 
+        var request = new RentRequest(
+            site, Options: null, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), CancellationToken.None);
         for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
         {
             if (Synchronously.Result(TryReadyAsync(slot, blocking: true)))
             {
-                lease = Synchronously.Result(IssueAsync(slot, site, options: null, blocking: true, CancellationToken.None));
+                lease = Synchronously.Result(IssueAsync(slot, request));
                 return true;
             }
         }
 
+        request.Flow?.Ended();
         lease = default;
-        return _parts.Gate.IsClosed ? throw new PoolClosedException(_look(_parts.Gate.Read())) : false;
-    }
-
-    /// <summary>Turns a lease into a plain connection that returns itself when it is closed.</summary>
-    public NpgsqlConnection Detach(Lease lease)
-    {
-        var slot = lease.Handle!.Slot;
-        var connection = slot.Connection!;
-        var physical = _parts.Settings.Reset == SessionReset.Strict ? _parts.Source.Identify(connection) : null;
-
-        // Kept by the slot, so that the collector does not take it for lost: the user holds the connection, not the handle.
-        slot.Handle = lease.Handle;
-        connection.StateChange += (_, change) =>
-        {
-            if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
-            {
-                OnDetachedClosed(slot, connection, physical);
-            }
-        };
-        return connection;
+        return _parts.Gate.IsClosed ? throw _refusals.Closed() : false;
     }
 
     /// <summary>Cancels what runs on a lease.</summary>
@@ -134,6 +87,62 @@ internal sealed class RentDesk
         if (_parts.Source.StateOf(connection) != ConnectionState.Open)
         {
             Synchronously.Result(_parts.Source.CancelAsync(connection, blocking: true));
+        }
+    }
+
+    private async ValueTask<Lease> RentInFlowAsync(RentRequest request)
+    {
+        try
+        {
+            return await RentAsync(request, held: null).ConfigureAwait(false);
+        }
+        catch
+        {
+            request.Flow!.Ended();
+            throw;
+        }
+    }
+
+    private async ValueTask<Lease> RentAsync(RentRequest request, LeaseSlot? held)
+    {
+        if (held is null)
+        {
+            RefuseFaults(request.Options);
+            RefuseAmbientTransaction();
+            request.CancellationToken.ThrowIfCancellationRequested();
+        }
+
+        var begun = _parts.Clock.Exact;
+        var patience = request.Options?.AcquireTimeout ?? _parts.Settings.AcquireTimeout;
+        var deadline = _parts.Clock.After(begun, patience);
+        var returning = held is not null;
+        while (true)
+        {
+            var slot = held;
+            held = null;
+            if (slot is null)
+            {
+                var admission = patience == TimeSpan.Zero
+                    ? TakeNow()
+                    : request.Blocking
+                        ? _room.Wait(deadline, returning, request.Who, _onQueued)
+                        : await _room.WaitAsync(deadline, returning, request.Who, _onQueued, request.CancellationToken).ConfigureAwait(false);
+                slot = admission.Outcome == AdmissionOutcome.Granted
+                    ? _parts.Ledger[admission.Place]
+                    : throw _refusals.Of(admission, request, begun);
+            }
+
+            if (await TryReadyAsync(slot, request.Blocking).ConfigureAwait(false))
+            {
+                return await IssueAsync(slot, request).ConfigureAwait(false);
+            }
+
+            // Its connection was gone. It was admitted before all who wait now, so it goes to the front, with what is left of its budget.
+            returning = true;
+            if (patience != TimeSpan.Zero && _parts.Clock.Exact >= deadline)
+            {
+                throw _refusals.Of(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read()), request, begun);
+            }
         }
     }
 
@@ -177,87 +186,44 @@ internal sealed class RentDesk
         return false;
     }
 
-    private async ValueTask<Lease> IssueAsync(
-        LeaseSlot slot, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
+    private async ValueTask<Lease> IssueAsync(LeaseSlot slot, RentRequest request)
     {
-        slot.Prepare(site, options);
+        slot.Prepare(request.Site, request.Options);
         try
         {
-            if (options?.StatementTimeout is { } timeout)
+            if (request.Options?.StatementTimeout is { } timeout)
             {
                 var sql = string.Create(CultureInfo.InvariantCulture, $"SET statement_timeout = {(long)timeout.TotalMilliseconds}");
-                await _parts.Source.ExecuteAsync(slot.Connection!, sql, blocking).ConfigureAwait(false);
+                await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
             }
 
             if (_parts.Settings.LeaseRented is { } hook)
             {
-                await Hooks.RunAsync(hook, slot.Connection!, blocking, cancellationToken).ConfigureAwait(false);
+                await Hooks.RunAsync(hook, slot.Connection!, request.Blocking, request.CancellationToken).ConfigureAwait(false);
             }
         }
         catch
         {
-            await _returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+            await _returner.ReturnAsync(slot, request.Blocking, retire: true).ConfigureAwait(false);
             throw;
         }
 
-        return slot.Issue(site, options, _parts.Clock.Exact);
+        var lease = slot.Issue(request.Calls);
+        request.Flow?.Issued(slot, lease.Id);
+        return lease;
     }
 
-    private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    private void OnQueued(Waiter waiter)
     {
-        if (connection.FullState == ConnectionState.Broken)
+        _parts.Totals.CountWait();
+        _parts.Recorder.Record(FlightEventKind.Wait);
+        if (_nested is not null && waiter.Who is RentFlow flow && _nested.IsDeadlock(flow))
         {
-            // Npgsql raises this inside its locks: nothing may go on here.
-            ThreadPool.UnsafeQueueUserWorkItem(
-                static state => state.Returner.ReturnBroken(state.Slot),
-                (Returner: _returner, Slot: slot),
-                preferLocal: false);
-            return;
+            _parts.Gate.TryLeave(waiter, AdmissionOutcome.Deadlocked);
         }
 
-        // A closed connection could be opened again, past the gate; a disposed one cannot.
-        connection.Dispose();
-        if (physical is not null)
-        {
-            physical.NeedsUnprepare = true;
-            _parts.Physicals.RequireCare();
-        }
-
-        _returner.ReturnClosed(slot);
-    }
-
-    private void OnQueued()
-    {
-        Interlocked.Increment(ref _totalWaits);
         _opener.Pump();
     }
-
-    private Exception Refusal(AdmissionResult admission, long begun, CancellationToken cancellationToken)
-    {
-        switch (admission.Outcome)
-        {
-            case AdmissionOutcome.Cancelled:
-                return new OperationCanceledException(cancellationToken);
-            case AdmissionOutcome.Failed:
-                // As it was thrown, with its own stack.
-                ExceptionDispatchInfo.Throw(admission.Error!);
-                return admission.Error!;
-            case AdmissionOutcome.Closed:
-                return new PoolClosedException(_look(_parts.Gate.Read()));
-            case AdmissionOutcome.Rejected:
-                Interlocked.Increment(ref _totalRejected);
-                return new PoolRejectedException(_look(admission.Counts), _parts.Settings.MaxWaiters);
-            default:
-                Interlocked.Increment(ref _totalTimeouts);
-                return OutOfTime(_look(admission.Counts), _parts.Clock.Since(begun));
-        }
-    }
-
-    /// <summary>With room left in the pool it was the server that was waited for, not a lease.</summary>
-    private static PoolException OutOfTime(PoolSnapshot pool, TimeSpan waited)
-        => pool.Leased + pool.Quarantined >= pool.MaxSize
-            ? new PoolExhaustedException(pool, waited)
-            : new ConnectTimeoutException(pool, pool.Opening > 0 ? AcquirePhase.Opening : AcquirePhase.Queued, waited);
 
     private static void RefuseFaults(RentOptions? options)
     {

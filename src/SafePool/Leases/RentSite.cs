@@ -6,5 +6,5 @@ internal readonly record struct RentSite(string Member, string FilePath, int Lin
     /// <summary>The file without its path, which may have been built on any system.</summary>
     public string File => FilePath is null ? "" : FilePath[(FilePath.LastIndexOfAny(['/', '\\']) + 1)..];
 
-    public override string ToString() => $"{File}:{Line} ({Member})";
+    public override string ToString() => Errors.Sentences.Site(File, Line, Member);
 }

@@ -1,5 +1,6 @@
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Leases;
 
 namespace SafePool.Maintenance;
@@ -11,6 +12,7 @@ internal sealed class PoolClosing(PoolParts parts)
     {
         // The gate first: what comes back from now on is not kept. Then a new generation, so that it is closed.
         var idle = parts.Gate.Close();
+        parts.Recorder.Record(FlightEventKind.PoolClosed);
         parts.Physicals.Advance();
         parts.Source.Clear();
         parts.Physicals.CountClosed(idle);
@@ -30,6 +32,6 @@ internal sealed class PoolClosing(PoolParts parts)
             drained = false;
         }
 
-        return new DrainReport(drained, parts.Ledger.Holders(), parts.Clock.Since(begun));
+        return new DrainReport(drained, parts.Holders.All(), parts.Clock.Since(begun));
     }
 }

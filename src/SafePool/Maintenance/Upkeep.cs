@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Options;
@@ -11,7 +12,8 @@ namespace SafePool.Maintenance;
 
 /// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
 /// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
-internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, DroppedLeases dropped)
+internal sealed class Upkeep(
+    PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, LeakDetector detector, DroppedLeases dropped, ExhaustionEpisode episode)
 {
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
@@ -31,7 +33,9 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
 
         try
         {
+            detector.Scan();
             dropped.Check();
+            WatchQueue();
             parts.Physicals.Refresh();
             if (parts.Physicals.NeedsCare)
             {
@@ -48,6 +52,20 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         finally
         {
             Volatile.Write(ref _isRunning, 0);
+        }
+    }
+
+    private void WatchQueue()
+    {
+        var counts = parts.Gate.Read();
+        episode.Check(counts.Waiting);
+        if (counts is { Waiting: > 0, Idle: 0 })
+        {
+            // So that the answer is there before the first caller's time is up.
+            parts.Inspector.Ask();
+
+            // What held opens back (a full server) may have passed.
+            opener.Pump();
         }
     }
 

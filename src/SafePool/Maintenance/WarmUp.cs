@@ -1,11 +1,12 @@
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Diagnostics;
 using SafePool.Options;
 
 namespace SafePool.Maintenance;
 
 /// <summary>Opens the minimum on request, and says so when it cannot.</summary>
-internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<PoolSnapshot> look)
+internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
 {
     private static readonly TimeSpan _retryPause = TimeSpan.FromMilliseconds(100);
 
@@ -23,7 +24,7 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<Pool
 
             if (parts.Gate.IsClosed)
             {
-                throw new PoolClosedException(look());
+                throw new PoolClosedException(Snapshots.Of(parts));
             }
 
             if (opens.Count == 0)
@@ -44,7 +45,7 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener, Func<Pool
             {
                 if (parts.Gate.IsClosed || parts.Clock.Exact >= deadline)
                 {
-                    throw parts.Gate.IsClosed ? new PoolClosedException(look()) : error;
+                    throw parts.Gate.IsClosed ? new PoolClosedException(Snapshots.Of(parts)) : error;
                 }
 
                 await Task.Delay(_retryPause, parts.Time, cancellationToken).ConfigureAwait(false);

@@ -197,7 +197,7 @@ public sealed class ConnectionPoolOptions
         set => _leaseReturning = Unfrozen(value);
     }
 
-    /// <summary>Gets when a lease counts as held for too long.</summary>
+    /// <summary>Gets when a lease counts as held for too long, what is written down about it, and what is done about it.</summary>
     public LeakOptions Leaks { get; }
 
     // What was set, as opposed to defaulted: the connection string may say the rest.

@@ -88,7 +88,7 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 PhysicalConnectionOpened = options.PhysicalConnectionOpened,
                 LeaseRented = options.LeaseRented,
                 LeaseReturning = options.LeaseReturning,
-                LeakThreshold = options.Leaks.Threshold,
+                Leaks = LeakSettings.Of(options.Leaks),
             };
     }
 
@@ -99,15 +99,11 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
             faults.Add("Name is empty. Give it a name, or leave it null for the name of the database.");
         }
 
-        if (!Enum.IsDefined(options.Reset))
-        {
-            faults.Add($"Reset ({options.Reset}) is not one of {string.Join(", ", Enum.GetNames<SessionReset>())}.");
-        }
-
+        faults.UnlessDefined(nameof(options.Reset), options.Reset);
         faults.UnlessWithin(nameof(options.MaxWaiters), options.MaxWaiters, 0, 1_000_000);
         faults.UnlessWithin(nameof(options.MaxConcurrentOpens), options.MaxConcurrentOpens, 1, 1_000);
         faults.UnlessWithin(nameof(options.AcquireTimeout), options.AcquireTimeout, TimeSpan.FromTicks(1), OneDay, orInfinite: true);
-        faults.UnlessWithin("Leaks.Threshold", options.Leaks.Threshold, TimeSpan.FromTicks(1), OneDay);
+        LeakSettings.Check(options.Leaks, faults);
         faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);
         faults.UnlessServerTimeout(nameof(options.LockTimeout), options.LockTimeout);
         faults.UnlessServerTimeout(nameof(options.IdleInTransactionTimeout), options.IdleInTransactionTimeout);

@@ -30,6 +30,15 @@ internal sealed class Faults
         }
     }
 
+    public void UnlessDefined<T>(string option, T value)
+        where T : struct, Enum
+    {
+        if (!Enum.IsDefined(value))
+        {
+            Add($"{option} ({value}) is not one of {string.Join(", ", Enum.GetNames<T>())}.");
+        }
+    }
+
     public void UnlessServerTimeout(string option, TimeSpan? value)
     {
         if (value is { } timeout && (timeout < TimeSpan.FromMilliseconds(1) || timeout > LongestServerTimeout))

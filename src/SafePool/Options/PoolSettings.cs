@@ -43,7 +43,7 @@ internal sealed record PoolSettings
 
     public required Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning { get; init; }
 
-    public required TimeSpan LeakThreshold { get; init; }
+    public required LeakSettings Leaks { get; init; }
 
     // A record prints its members; these must never print the password.
     public override string ToString() => $"PoolSettings '{Name}'";

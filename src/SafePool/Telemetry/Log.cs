@@ -5,11 +5,32 @@ namespace SafePool.Telemetry;
 /// <summary>Every line that the pool logs. Warning: a person should act. Information: a rare change. Debug: per connection.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(100, LogLevel.Warning, "Pool '{PoolName}': {Lease} was lost without being returned, and taken back. Declare it with 'using'.")]
-    public static partial void LeaseDropped(ILogger logger, string poolName, string lease);
+    [LoggerMessage(100, LogLevel.Warning, "{Report}")]
+    public static partial void Leak(ILogger logger, string report);
 
     [LoggerMessage(101, LogLevel.Information, "Pool '{PoolName}': a full collection was started to find dropped leases ({Leased} of {MaxSize} leased, {Waiting} waiting).")]
     public static partial void CollectionInduced(ILogger logger, string poolName, int leased, int maxSize, int waiting);
+
+    [LoggerMessage(102, LogLevel.Information, "{Report}")]
+    public static partial void ReturnedAfterAll(ILogger logger, string report);
+
+    [LoggerMessage(103, LogLevel.Information, "Pool '{PoolName}': {Lease} is held for long; {Doing}. A warning follows if that goes on.")]
+    public static partial void Busy(ILogger logger, string poolName, string lease, string doing);
+
+    [LoggerMessage(104, LogLevel.Warning, "Pool '{PoolName}': a listener of LeakReported threw; the others were called all the same.")]
+    public static partial void ListenerFailed(ILogger logger, string poolName, Exception error);
+
+    [LoggerMessage(105, LogLevel.Warning, "Pool '{PoolName}': the rent at {Inner} is nested: its flow holds a lease of this pool, rented at {Outer}. Under load all holders can end up waiting for each other. Pass the outer lease down, or return it first.")]
+    public static partial void Nested(ILogger logger, string poolName, string inner, string outer);
+
+    [LoggerMessage(106, LogLevel.Warning, "{Message}{Holders}")]
+    public static partial void Exhausted(ILogger logger, string message, string holders);
+
+    [LoggerMessage(107, LogLevel.Information, "Pool '{PoolName}': what led to it, as the flight recorder has it:{NewLine}{Events}")]
+    public static partial void Flight(ILogger logger, string poolName, string newLine, string events);
+
+    [LoggerMessage(108, LogLevel.Information, "Pool '{PoolName}': no longer exhausted; {Failed} rents failed in {Seconds:F1} s.")]
+    public static partial void ExhaustionEnded(ILogger logger, string poolName, long failed, double seconds);
 
     [LoggerMessage(110, LogLevel.Warning, "Pool '{PoolName}': a transaction left open by the lease rented at {Site} was rolled back. Commit it, or dispose it before the lease.")]
     public static partial void TransactionRolledBack(ILogger logger, string poolName, string site);

@@ -30,7 +30,7 @@ internal static class GateKit
     public static Waiter NewWaiter(AdmissionGate gate, bool blocking = true)
     {
         var waiter = new Waiter();
-        waiter.Prepare(gate, blocking, long.MaxValue);
+        waiter.Prepare(gate, blocking, long.MaxValue, who: null);
         return waiter;
     }
 

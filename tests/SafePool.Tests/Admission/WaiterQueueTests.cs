@@ -124,7 +124,7 @@ public sealed class WaiterQueueTests(ITestOutputHelper output)
     private Waiter NewWaiter(bool blocking = false)
     {
         var waiter = new Waiter();
-        waiter.Prepare(_gate, blocking, long.MaxValue);
+        waiter.Prepare(_gate, blocking, long.MaxValue, who: null);
         return waiter;
     }
 

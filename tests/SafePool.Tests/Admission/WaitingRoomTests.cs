@@ -109,11 +109,11 @@ public sealed class WaitingRoomTests
     {
         var queued = 0;
         var granted = await new WaitingRoom(GateKit.WithIdle(1), _clock)
-            .WaitAsync(long.MaxValue, returning: false, () => queued++, TestContext.Current.CancellationToken);
+            .WaitAsync(long.MaxValue, returning: false, who: null, _ => queued++, TestContext.Current.CancellationToken);
         Assert.Equal(AdmissionOutcome.Granted, granted.Outcome);
         Assert.Equal(0, queued);
 
-        var waiting = _room.WaitAsync(long.MaxValue, returning: false, () => queued++, TestContext.Current.CancellationToken).AsTask();
+        var waiting = _room.WaitAsync(long.MaxValue, returning: false, who: null, _ => queued++, TestContext.Current.CancellationToken).AsTask();
         _gate.Close();
 
         Assert.Equal(AdmissionOutcome.Closed, (await waiting).Outcome);
@@ -125,7 +125,7 @@ public sealed class WaitingRoomTests
     public async Task Wait_BlockedOnAnotherThread_EndsWithTheHandOver()
     {
         var waiting = Task.Factory.StartNew(
-            () => _room.Wait(long.MaxValue, returning: false, () => { }),
+            () => _room.Wait(long.MaxValue, returning: false, who: null, _ => { }),
             TestContext.Current.CancellationToken,
             TaskCreationOptions.LongRunning,
             TaskScheduler.Default);
@@ -139,5 +139,5 @@ public sealed class WaitingRoomTests
     private Task<AdmissionResult> Wait(long deadline) => WaitCancellable(deadline, CancellationToken.None);
 
     private Task<AdmissionResult> WaitCancellable(long deadline, CancellationToken cancellationToken)
-        => _room.WaitAsync(deadline, returning: false, () => { }, cancellationToken).AsTask();
+        => _room.WaitAsync(deadline, returning: false, who: null, _ => { }, cancellationToken).AsTask();
 }

@@ -75,7 +75,7 @@ public sealed class ConnectionPoolOptionsValidatorTests
         Assert.Equal(TimeSpan.FromSeconds(3), settings.ConnectTimeout);
         Assert.Equal(TimeSpan.FromMinutes(5), settings.IdleTimeout);
         Assert.Equal(TimeSpan.FromHours(1), settings.MaxLifetime);
-        Assert.Equal(TimeSpan.FromSeconds(30), settings.LeakThreshold);
+        Assert.Equal(TimeSpan.FromSeconds(30), settings.Leaks.Threshold);
         Assert.Equal(SessionReset.Full, settings.Reset);
         Assert.Empty(settings.SessionTimeouts);
         Assert.True(settings.RefusesAmbientTransactions);

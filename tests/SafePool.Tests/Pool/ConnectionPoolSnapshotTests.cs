@@ -67,10 +67,14 @@ public sealed class ConnectionPoolSnapshotTests
         var error = await Assert.ThrowsAsync<PoolExhaustedException>(() => waiting);
 
         Assert.Equal(
-            "Pool 'orders' exhausted: waited 5.0 s; 2 of 2 leased, 0 idle, 0 opening, 1 waiting. " +
-            $"Longest held: lease {longest.Id}, 41.0 s, rented at OrderStore.cs:57 (LoadAsync). " +
-            "Return leases sooner ('using'), or raise MaxSize (now 2) if the server has room.",
+            "Pool 'orders' exhausted: waited 5.0 s; 2 of 2 leased, 0 opening, 1 waiting. " +
+            "Verdict: leak. 1 lease was rented at OrderStore.cs:57 (LoadAsync) and was not seen running a command for 41.0 s; " +
+            "median hold elsewhere is 0 ms. Dispose the lease with 'using'. " +
+            $"Besides, idle holders: 1 lease was rented at ScriptedPool.cs:{HolderLine(error, other)} (BeginRent) and has been held for 5.0 s mostly without a command. " +
+            $"Longest: lease {longest.Id}, 41.0 s.",
             error.Message);
+        Assert.Equal(PoolVerdict.Leak, error.Diagnosis.Verdict);
+        Assert.Equal("docs/verdicts.md#leak", error.HelpLink);
         Assert.False(error.IsTransient);
         Assert.Equal("orders", error.PoolName);
         Assert.Equal([longest.Id, other.Id], error.Holders.Select(holder => holder.LeaseId));
@@ -78,7 +82,7 @@ public sealed class ConnectionPoolSnapshotTests
     }
 
     [Fact]
-    public async Task RentAsync_ExhaustedByOneSite_TheMessageNamesTheCrowd()
+    public async Task RentAsync_ExhaustedByLeasesOfAMoment_BlamesNobody()
     {
         await using var scripted = ScriptedPool.Create(options => options.MaxSize = 3);
         for (var i = 0; i < 3; i++)
@@ -88,7 +92,8 @@ public sealed class ConnectionPoolSnapshotTests
 
         var error = await Assert.ThrowsAsync<PoolExhaustedException>(() => scripted.BeginRent(TimeSpan.Zero));
 
-        Assert.Contains("3 of them were rented at OrderStore.cs:57 (LoadAsync).", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Verdict: undersized. Nothing is wrong with the holders", error.Message, StringComparison.Ordinal);
+        Assert.All(error.Holders, holder => Assert.Equal(("OrderStore.cs", 57), (holder.File, holder.Line)));
     }
 
     [Fact]
@@ -106,8 +111,11 @@ public sealed class ConnectionPoolSnapshotTests
         scripted.Clock.Advance(TimeSpan.FromSeconds(5));
 
         var error = await Assert.ThrowsAsync<ConnectTimeoutException>(() => rent);
-        Assert.Contains("waited 5.0 s for a connection to open; 0 of 20 leased, 0 idle, 1 opening", error.Message, StringComparison.Ordinal);
-        Assert.Contains("Last error: connection refused", error.Message, StringComparison.Ordinal);
+        Assert.Contains("waited 5.0 s for a connection to open; 0 of 20 leased, 1 opening", error.Message, StringComparison.Ordinal);
+        Assert.Contains("Verdict: server unreachable. The last open failed 5.0 s ago: connection refused.", error.Message, StringComparison.Ordinal);
         Assert.IsType<NpgsqlException>(error.InnerException);
     }
+
+    private static int HolderLine(PoolException error, Lease lease)
+        => error.Snapshot.Holders.Single(holder => holder.LeaseId == lease.Id).Line;
 }

@@ -1,0 +1,43 @@
+using Npgsql;
+
+namespace SafePool.Connections;
+
+/// <summary>One look at <c>pg_stat_activity</c>. The text of queries is left out: it may hold what should not be logged.</summary>
+internal static class ActivityQuery
+{
+    private const string Sql =
+        """
+        SELECT pid, state, nullif(concat_ws(': ', wait_event_type, wait_event), ''),
+               extract(epoch FROM clock_timestamp() - state_change)::float8,
+               extract(epoch FROM clock_timestamp() - query_start)::float8,
+               extract(epoch FROM clock_timestamp() - xact_start)::float8
+        FROM pg_stat_activity WHERE pid = ANY($1) AND state IS NOT NULL
+        """;
+
+    public static async Task<Dictionary<int, BackendActivity>> RunAsync(
+        NpgsqlDataSource server, int[] processIds, CancellationToken cancellationToken)
+    {
+        var command = server.CreateCommand(Sql);
+        await using var commandDisposal = command.ConfigureAwait(false);
+        command.Parameters.Add(new NpgsqlParameter<int[]> { TypedValue = processIds });
+        var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        await using var readerDisposal = reader.ConfigureAwait(false);
+        var found = new Dictionary<int, BackendActivity>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            found[reader.GetInt32(0)] = new BackendActivity
+            {
+                State = reader.GetString(1),
+                WaitEvent = reader.IsDBNull(2) ? null : reader.GetString(2),
+                StateAge = AgeAt(reader, 3) ?? TimeSpan.Zero,
+                QueryAge = AgeAt(reader, 4),
+                TransactionAge = AgeAt(reader, 5),
+            };
+        }
+
+        return found;
+    }
+
+    private static TimeSpan? AgeAt(NpgsqlDataReader reader, int column)
+        => reader.IsDBNull(column) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(column)));
+}

@@ -1,0 +1,54 @@
+using SafePool.Diagnostics;
+using SafePool.Maintenance;
+
+namespace SafePool.Connections;
+
+/// <summary>How opens have fared: what failed last, what is under way since when, how long they take.</summary>
+internal sealed class OpenTimes(int places, PoolClock clock)
+{
+    private const long NotOpening = long.MinValue;
+
+    private readonly long[] _begunAt = Enumerable.Repeat(NotOpening, places).ToArray();
+    private Exception? _lastError;
+    private long _failedAt;
+    private long _lastTicks = -1;
+
+    /// <summary>What the last open failed with; null after one that succeeded.</summary>
+    public Exception? LastError => Volatile.Read(ref _lastError);
+
+    public void Began(int place) => Volatile.Write(ref _begunAt[place], clock.Exact);
+
+    public void Succeeded(int place)
+    {
+        Volatile.Write(ref _lastTicks, clock.Since(_begunAt[place]).Ticks);
+        Volatile.Write(ref _lastError, null);
+        Volatile.Write(ref _begunAt[place], NotOpening);
+    }
+
+    public void Failed(int place, Exception error)
+    {
+        Volatile.Write(ref _failedAt, clock.Exact);
+        Volatile.Write(ref _lastError, error);
+        Volatile.Write(ref _begunAt[place], NotOpening);
+    }
+
+    public OpenFacts Read()
+    {
+        var oldest = long.MaxValue;
+        foreach (ref var begunAt in _begunAt.AsSpan())
+        {
+            if (Volatile.Read(ref begunAt) is var at and not NotOpening)
+            {
+                oldest = Math.Min(oldest, at);
+            }
+        }
+
+        return new OpenFacts
+        {
+            LastError = LastError,
+            SinceLastError = clock.Since(Volatile.Read(ref _failedAt)),
+            OldestPending = oldest == long.MaxValue ? null : clock.Since(oldest),
+            LastDuration = Volatile.Read(ref _lastTicks) is >= 0 and var ticks ? TimeSpan.FromTicks(ticks) : null,
+        };
+    }
+}

@@ -1,0 +1,71 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using SafePool.Admission;
+using SafePool.Leases;
+
+namespace SafePool.Diagnostics;
+
+/// <summary>Gathers the facts for a verdict, at the moment when a rent has failed.</summary>
+internal sealed class Diagnostician(PoolParts parts)
+{
+    /// <param name="counts">As they were when the rent failed.</param>
+    /// <param name="holders">Who held what then.</param>
+    /// <param name="failed">Who failed: an activity, a <see cref="RentFlow"/> or nothing; no longer in the queue.</param>
+    /// <param name="isDeadlock">Its waiting closed a circle.</param>
+    public Diagnosis Diagnose(GateCounts counts, ImmutableArray<LeaseHolder> holders, object? failed, bool isDeadlock)
+        => VerdictFinder.Find(new PoolFacts
+        {
+            Counts = counts,
+            Holders = holders,
+            WaitingHolders = WaitingHolders(holders, failed),
+            IsDeadlock = isDeadlock,
+            Opens = parts.Opens.Read(),
+            ServerSilentFor = parts.Inspector.SilentFor,
+            Threads = new ThreadFacts
+            {
+                PendingWorkItems = ThreadPool.PendingWorkItemCount,
+                Threads = ThreadPool.ThreadCount,
+                Lateness = parts.Vitals.Lateness(),
+            },
+            RentsPerSecond = parts.Vitals.RentsPerSecond(),
+            MeanHold = parts.Watch.Holds.Mean(),
+            MedianHoldElsewhere = MedianHoldElsewhere,
+            HasStatementTimeout = parts.Settings.SessionTimeouts.Any(timeout => timeout.Parameter == "statement_timeout"),
+            MinSize = parts.Settings.MinSize,
+        });
+
+    private TimeSpan? MedianHoldElsewhere(LeaseHolder holder)
+    {
+        foreach (var slot in parts.Ledger.Slots)
+        {
+            if (slot.LeaseId == holder.LeaseId)
+            {
+                return parts.Watch.Holds.Median(slot.Site);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The holders that wait themselves: by flow where flows are followed, otherwise by trace.</summary>
+    private ImmutableHashSet<long> WaitingHolders(ImmutableArray<LeaseHolder> holders, object? failed)
+    {
+        var leases = ImmutableHashSet.CreateBuilder<long>();
+        var traces = new HashSet<string>();
+        foreach (var waiting in parts.Gate.Waiting().Append(failed))
+        {
+            switch (waiting)
+            {
+                case RentFlow flow:
+                    leases.UnionWith(flow.HeldLeases());
+                    break;
+                case Activity activity:
+                    traces.Add(activity.TraceId.ToHexString());
+                    break;
+            }
+        }
+
+        leases.UnionWith(holders.Where(holder => holder.TraceId is { } trace && traces.Contains(trace)).Select(holder => holder.LeaseId));
+        return leases.ToImmutable();
+    }
+}

@@ -1,0 +1,53 @@
+using System.Data;
+using Npgsql;
+using SafePool.Connections;
+
+namespace SafePool.Leases;
+
+/// <summary>Leases that are handed out as plain connections, which return themselves when they are closed.</summary>
+/// <remarks>The user holds the connection, not the handle: the collector cannot find one that was lost. The scanner sees it like any other lease.</remarks>
+internal sealed class DropInConnections(PoolParts parts, ConnectionReturner returner, Func<LeaseSlot, long, bool> trySettle)
+{
+    public async ValueTask<NpgsqlConnection> DetachAsync(ValueTask<Lease> lease) => Detach(await lease.ConfigureAwait(false));
+
+    public NpgsqlConnection Detach(Lease lease)
+    {
+        var slot = lease.Handle!.Slot;
+        var connection = slot.Connection!;
+        var physical = parts.Settings.Reset == SessionReset.Strict ? parts.Source.Identify(connection) : null;
+
+        // Kept by the slot, so that the collector does not take it for lost.
+        slot.Handle = lease.Handle;
+        connection.StateChange += (_, change) =>
+        {
+            if (change.CurrentState == ConnectionState.Closed && trySettle(slot, lease.Id))
+            {
+                OnClosed(slot, connection, physical);
+            }
+        };
+        return connection;
+    }
+
+    private void OnClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    {
+        if (connection.FullState == ConnectionState.Broken)
+        {
+            // Npgsql raises this inside its locks: nothing may go on here.
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static state => state.Returner.ReturnBroken(state.Slot),
+                (Returner: returner, Slot: slot),
+                preferLocal: false);
+            return;
+        }
+
+        // A closed connection could be opened again, past the gate; a disposed one cannot.
+        connection.Dispose();
+        if (physical is not null)
+        {
+            physical.NeedsUnprepare = true;
+            parts.Physicals.RequireCare();
+        }
+
+        returner.ReturnClosed(slot);
+    }
+}

@@ -1,0 +1,72 @@
+using System.Collections.Concurrent;
+using SafePool.Diagnostics;
+using SafePool.Telemetry;
+
+namespace SafePool.Leases;
+
+/// <summary>Finds rents that are made while the same flow holds a lease, and the deadlock in which every holder waits for another one.</summary>
+/// <remarks>
+/// A rent is noted in an <see cref="AsyncLocal{T}"/> of the pool, in the caller's own context: so <see cref="Enter"/> must run before the first await. What has ended
+/// is skipped when the next rent is noted, so a loop of rents makes no chain. Nothing here refers to a <see cref="LeaseHandle"/>.
+/// </remarks>
+internal sealed class NestedRents(PoolParts parts)
+{
+    private const int MaxWarnings = 256;
+
+    private readonly AsyncLocal<RentFlow?> _current = new();
+    private readonly ConcurrentDictionary<(RentSite Outer, RentSite Inner), byte> _warned = new();
+
+    /// <summary>Notes a rent.</summary>
+    /// <exception cref="InvalidOperationException">It is nested, and that is not allowed.</exception>
+    public RentFlow Enter(in RentSite site)
+    {
+        var outer = _current.Value;
+        while (outer is { IsAlive: false })
+        {
+            outer = outer.Outer;
+        }
+
+        var flow = new RentFlow(outer, site, parts.Watch.CurrentTrace());
+        if (flow.NearestHolding() is { } holding)
+        {
+            Object(flow, holding);
+        }
+
+        _current.Value = flow;
+        return flow;
+    }
+
+    /// <summary>Whether every lease is held by a flow that waits for another one while nothing runs for it: then none will ever be returned.</summary>
+    public bool IsDeadlock(RentFlow newest)
+    {
+        if (newest.NearestHolding() is null || parts.Gate.Read() is not { Idle: 0, Opening: 0, Vacant: 0, Quarantined: 0 })
+        {
+            return false;
+        }
+
+        var waiting = parts.Gate.Waiting().OfType<RentFlow>().SelectMany(flow => flow.HeldLeases()).ToHashSet();
+        foreach (var slot in parts.Ledger.Slots)
+        {
+            if (slot.LeaseId is var id && (id == 0 || !waiting.Contains(id) || parts.Holders.Describe(slot, id).IsBusy))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private void Object(RentFlow inner, RentFlow outer)
+    {
+        parts.Recorder.Record(FlightEventKind.Nested, site: inner.Site);
+        if (parts.Settings.Leaks.NestedRents == NestedRentPolicy.Throw)
+        {
+            throw new InvalidOperationException(Errors.LeakSentences.Nested(parts.Settings.Name, inner.Site, outer.Site));
+        }
+
+        if (_warned.Count < MaxWarnings && _warned.TryAdd((outer.Site, inner.Site), 0))
+        {
+            Log.Nested(parts.Logger, parts.Settings.Name, inner.Site.ToString(), outer.Site.ToString());
+        }
+    }
+}

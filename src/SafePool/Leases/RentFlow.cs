@@ -1,0 +1,58 @@
+using System.Diagnostics;
+
+namespace SafePool.Leases;
+
+/// <summary>One rent as a link of the flow that made it: what the flow held or waited for before, and what became of this one.</summary>
+internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
+{
+    private LeaseSlot? _slot;
+    private long _leaseId;
+    private volatile bool _isOver;
+
+    /// <summary>The rent within which this one was made; it may be over by now.</summary>
+    public RentFlow? Outer { get; } = outer;
+
+    public RentSite Site { get; } = site;
+
+    public Activity? Trace { get; } = trace;
+
+    /// <summary>It waits, or its lease is out.</summary>
+    public bool IsAlive => !_isOver && (_slot is null || IsOut);
+
+    public bool IsOut => _slot is { } slot && slot.LeaseId == _leaseId;
+
+    public void Issued(LeaseSlot slot, long leaseId)
+    {
+        _leaseId = leaseId;
+        Volatile.Write(ref _slot, slot);
+    }
+
+    /// <summary>It got no lease.</summary>
+    public void Ended() => _isOver = true;
+
+    /// <summary>Whether this rent was made while the flow held a lease, directly or further out.</summary>
+    public RentFlow? NearestHolding()
+    {
+        for (var flow = Outer; flow is not null; flow = flow.Outer)
+        {
+            if (flow.IsOut)
+            {
+                return flow;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The leases that the flow held when it made this rent, and still holds.</summary>
+    public IEnumerable<long> HeldLeases()
+    {
+        for (var flow = Outer; flow is not null; flow = flow.Outer)
+        {
+            if (flow.IsOut)
+            {
+                yield return flow._leaseId;
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+namespace SafePool.Options;
+
+/// <summary>The frozen form of <see cref="LeakOptions"/>.</summary>
+internal sealed record LeakSettings(
+    TimeSpan Threshold,
+    TimeSpan BusyThreshold,
+    LeaseTracking Tracking,
+    double StackTraceSampling,
+    NestedRentPolicy NestedRents,
+    TimeSpan? AbandonAfter,
+    bool TerminateRunning,
+    bool InspectBackends)
+{
+    private const int BusyFactor = 10;
+
+    public static LeakSettings Of(LeakOptions options)
+        => new(
+            options.Threshold,
+            options.BusyThreshold ?? (options.Threshold * BusyFactor),
+            options.Tracking,
+            options.StackTraceSampling,
+            options.NestedRents,
+            options.AbandonAfter,
+            options.TerminateRunning,
+            options.InspectBackends);
+
+    public static void Check(LeakOptions options, Faults faults)
+    {
+        faults.UnlessWithin("Leaks.Threshold", options.Threshold, TimeSpan.FromTicks(1), TimeSpan.FromDays(1));
+        faults.UnlessDefined("Leaks.Tracking", options.Tracking);
+        faults.UnlessDefined("Leaks.NestedRents", options.NestedRents);
+        if (options.BusyThreshold is { } busy)
+        {
+            faults.UnlessWithin("Leaks.BusyThreshold", busy, TimeSpan.FromTicks(1), TimeSpan.FromDays(30));
+        }
+
+        if (options.BusyThreshold < options.Threshold)
+        {
+            faults.Add($"Leaks.BusyThreshold ({options.BusyThreshold}) must not be below Leaks.Threshold ({options.Threshold}). Raise the first or lower the second.");
+        }
+
+        if (options.AbandonAfter is { } abandonAfter)
+        {
+            faults.UnlessWithin("Leaks.AbandonAfter", abandonAfter, TimeSpan.FromTicks(1), TimeSpan.FromDays(1));
+            if (abandonAfter < options.Threshold)
+            {
+                faults.Add($"Leaks.AbandonAfter ({abandonAfter}) must not be below Leaks.Threshold ({options.Threshold}): a lease is suspected before it is abandoned. Raise the first or lower the second.");
+            }
+
+            if (options.Tracking == LeaseTracking.Off)
+            {
+                faults.Add("Leaks.AbandonAfter needs Leaks.Tracking other than Off: nobody would learn whose lease was taken away.");
+            }
+        }
+        else if (options.TerminateRunning)
+        {
+            faults.Add("Leaks.TerminateRunning (True) needs Leaks.AbandonAfter, which is not set. Set it, or leave TerminateRunning false.");
+        }
+
+        if (options.StackTraceSampling is not (>= 0 and <= 1))
+        {
+            faults.Add(string.Create(
+                System.Globalization.CultureInfo.InvariantCulture,
+                $"Leaks.StackTraceSampling ({options.StackTraceSampling}) must be from 0 to 1."));
+        }
+        else if (options.StackTraceSampling > 0 && options.Tracking == LeaseTracking.Off)
+        {
+            faults.Add(string.Create(
+                System.Globalization.CultureInfo.InvariantCulture,
+                $"Leaks.StackTraceSampling ({options.StackTraceSampling}) needs Leaks.Tracking other than Off. Set it to CallSite or Adaptive."));
+        }
+    }
+}
