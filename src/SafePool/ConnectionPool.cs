@@ -70,10 +70,10 @@ public sealed class ConnectionPool : IConnectionPool
         _returner = new ConnectionReturner(_parts, _opener);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
         _desk = new RentDesk(_parts, _opener, _returner, new Refusals(_parts, new Diagnostician(_parts), episode));
-        _dropIns = new DropInConnections(_parts, _returner, TrySettle);
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
+        _dropIns = new DropInConnections(_parts, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
         _closing = new PoolClosing(_parts);

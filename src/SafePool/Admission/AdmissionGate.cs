@@ -305,12 +305,12 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>Who waits, in order of arrival, as each said when it came.</summary>
-    public object?[] Waiting()
+    /// <summary>Who waits, in order of arrival, as each said when it came; no more than <paramref name="most"/>.</summary>
+    public object?[] Waiting(int most = int.MaxValue)
     {
         lock (_gate)
         {
-            return _queue.Select(waiter => waiter.Who);
+            return _queue.Select(waiter => waiter.Who, most);
         }
     }
 

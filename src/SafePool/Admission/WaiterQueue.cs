@@ -91,13 +91,15 @@ internal sealed class WaiterQueue
         return all;
     }
 
-    public T[] Select<T>(Func<Waiter, T> of)
+    /// <summary>Something about each, in order, of the first <paramref name="most"/>.</summary>
+    public T[] Select<T>(Func<Waiter, T> of, int most)
     {
-        var selected = new T[Count];
-        var at = 0;
-        for (var waiter = _first; waiter is not null; waiter = waiter.Next)
+        var selected = new T[Math.Min(Count, most)];
+        var waiter = _first;
+        for (var at = 0; at < selected.Length; at++)
         {
-            selected[at++] = of(waiter);
+            selected[at] = of(waiter!);
+            waiter = waiter!.Next;
         }
 
         return selected;

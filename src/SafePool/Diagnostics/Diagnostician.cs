@@ -8,6 +8,9 @@ namespace SafePool.Diagnostics;
 /// <summary>Gathers the facts for a verdict, at the moment when a rent has failed.</summary>
 internal sealed class Diagnostician(PoolParts parts)
 {
+    // Every caller whose time is up looks through the queue, under the gate's lock.
+    private const int WaitersLookedAt = 256;
+
     /// <param name="counts">As they were when the rent failed.</param>
     /// <param name="holders">Who held what then.</param>
     /// <param name="failed">Who failed: an activity, a <see cref="RentFlow"/> or nothing; no longer in the queue.</param>
@@ -52,7 +55,7 @@ internal sealed class Diagnostician(PoolParts parts)
     {
         var leases = ImmutableHashSet.CreateBuilder<long>();
         var traces = new HashSet<string>();
-        foreach (var waiting in parts.Gate.Waiting().Append(failed))
+        foreach (var waiting in parts.Gate.Waiting(WaitersLookedAt).Append(failed))
         {
             switch (waiting)
             {

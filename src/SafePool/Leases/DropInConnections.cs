@@ -1,12 +1,13 @@
 using System.Data;
 using Npgsql;
 using SafePool.Connections;
+using SafePool.Leaks;
 
 namespace SafePool.Leases;
 
 /// <summary>Leases that are handed out as plain connections, which return themselves when they are closed.</summary>
 /// <remarks>The user holds the connection, not the handle: the collector cannot find one that was lost. The scanner sees it like any other lease.</remarks>
-internal sealed class DropInConnections(PoolParts parts, ConnectionReturner returner, Func<LeaseSlot, long, bool> trySettle)
+internal sealed class DropInConnections(PoolParts parts, ConnectionReturner returner, LeakDetector detector)
 {
     public async ValueTask<NpgsqlConnection> DetachAsync(ValueTask<Lease> lease) => Detach(await lease.ConfigureAwait(false));
 
@@ -20,25 +21,27 @@ internal sealed class DropInConnections(PoolParts parts, ConnectionReturner retu
         slot.Handle = lease.Handle;
         connection.StateChange += (_, change) =>
         {
-            if (change.CurrentState == ConnectionState.Closed && trySettle(slot, lease.Id))
+            if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
             {
-                OnClosed(slot, connection, physical);
+                OnClosed(slot, lease.Id, connection, physical);
             }
         };
         return connection;
     }
 
-    private void OnClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    private void OnClosed(LeaseSlot slot, long leaseId, NpgsqlConnection connection, PhysicalConnection? physical)
     {
         if (connection.FullState == ConnectionState.Broken)
         {
             // Npgsql raises this inside its locks: nothing may go on here.
             ThreadPool.UnsafeQueueUserWorkItem(
-                static state => state.Returner.ReturnBroken(state.Slot),
-                (Returner: returner, Slot: slot),
+                static state => state.Self.OnBroken(state.Slot, state.LeaseId),
+                (Self: this, Slot: slot, LeaseId: leaseId),
                 preferLocal: false);
             return;
         }
+
+        detector.NoteReturn(slot, leaseId);
 
         // A closed connection could be opened again, past the gate; a disposed one cannot.
         connection.Dispose();
@@ -49,5 +52,11 @@ internal sealed class DropInConnections(PoolParts parts, ConnectionReturner retu
         }
 
         returner.ReturnClosed(slot);
+    }
+
+    private void OnBroken(LeaseSlot slot, long leaseId)
+    {
+        detector.NoteReturn(slot, leaseId);
+        returner.ReturnBroken(slot);
     }
 }

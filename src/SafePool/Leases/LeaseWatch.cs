@@ -20,12 +20,17 @@ internal sealed class LeaseWatch
     private const int LooksWithoutTrace = 64;
     private const int MaxReportedSites = 64;
 
+    // For each tick of the coarse clock: a line that leaks may be a busy one, and a deep stack takes a tenth of a millisecond.
+    private const int MaxAdaptiveCalls = 16;
+
     private readonly LeakSettings _settings;
     private readonly PoolClock _clock;
     private readonly bool _takesStacks;
     private volatile RentSite[] _reported = [];
     private volatile bool _looksAtEach;
     private int _tracing;
+    private long _callsTick;
+    private int _callsTaken;
 
     public LeaseWatch(LeakSettings settings, PoolClock clock)
     {
@@ -87,7 +92,18 @@ internal sealed class LeaseWatch
     public void NoteHold(in Tenancy tenancy) => Holds.Add(tenancy.Site, _clock.Since(tenancy.RentedAt));
 
     private bool WantsCalls(in RentSite site)
-        => _settings.Tracking == LeaseTracking.StackTrace || IsReported(site) || IsSampled();
+        => _settings.Tracking == LeaseTracking.StackTrace || IsSampled() || (IsReported(site) && HasCallsLeft());
+
+    private bool HasCallsLeft()
+    {
+        if (Volatile.Read(ref _callsTick) != _clock.Coarse)
+        {
+            Volatile.Write(ref _callsTick, _clock.Coarse);
+            Volatile.Write(ref _callsTaken, 0);
+        }
+
+        return Interlocked.Increment(ref _callsTaken) <= MaxAdaptiveCalls;
+    }
 
     private bool IsSampled()
 #pragma warning disable CA5394 // A sample; nothing is secret about it.

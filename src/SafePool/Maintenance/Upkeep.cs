@@ -15,6 +15,9 @@ namespace SafePool.Maintenance;
 internal sealed class Upkeep(
     PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, LeakDetector detector, DroppedLeases dropped, ExhaustionEpisode episode)
 {
+    // The share of its budget that the first waiter has left when the server is asked about the holders.
+    private const double InspectionTime = 0.75;
+
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
@@ -59,13 +62,17 @@ internal sealed class Upkeep(
     {
         var counts = parts.Gate.Read();
         episode.Check(counts.Waiting);
-        if (counts is { Waiting: > 0, Idle: 0 })
+        if (counts is not { Waiting: > 0, Idle: 0 })
+        {
+            return;
+        }
+
+        // What held opens back (a full server) may have passed.
+        opener.Pump();
+        if (parts.Inspector.IsEnabled && parts.Gate.FirstDeadline() - parts.Clock.Exact <= parts.Clock.After(0, parts.Settings.AcquireTimeout * InspectionTime))
         {
             // So that the answer is there before the first caller's time is up.
             parts.Inspector.Ask();
-
-            // What held opens back (a full server) may have passed.
-            opener.Pump();
         }
     }
 

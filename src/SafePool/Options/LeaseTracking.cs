@@ -9,7 +9,7 @@ public enum LeaseTracking
     /// <summary>The member, file and line of the rent, which the compiler supplies, and the trace id where tracing is on. Free at run time.</summary>
     CallSite,
 
-    /// <summary><see cref="CallSite"/>, and a stack trace for every rent from a line that has been reported once.</summary>
+    /// <summary><see cref="CallSite"/>, and a stack trace for rents from a line that has been reported once, at most 64 a second.</summary>
     Adaptive,
 
     /// <summary><see cref="CallSite"/>, and a stack trace for every rent: some ten microseconds and a kilobyte each.</summary>
