@@ -74,7 +74,7 @@ public sealed class ConnectionPool : IConnectionPool
         _warmUp = new WarmUp(parts, _opener, GetSnapshot);
         _upkeep = new Upkeep(parts, _opener, _returner, _dropped);
         _closing = new PoolClosing(parts);
-        _issuesAtOnce = settings.LeaseRented is null;
+        _issuesAtOnce = settings.LeaseRented is null && settings.Reset != SessionReset.Strict;
         _loop = new MaintenanceLoop(this, timeProvider);
     }
 

@@ -114,7 +114,6 @@ internal sealed class RentDesk
     {
         var slot = lease.Handle!.Slot;
         var connection = slot.Connection!;
-        var physical = _parts.Settings.Reset == SessionReset.Strict ? _parts.Source.Identify(connection) : null;
 
         // Kept by the slot, so that the collector does not take it for lost: the user holds the connection, not the handle.
         slot.Handle = lease.Handle;
@@ -122,7 +121,7 @@ internal sealed class RentDesk
         {
             if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
             {
-                OnDetachedClosed(slot, connection, physical);
+                OnDetachedClosed(slot, connection);
             }
         };
         return connection;
@@ -200,10 +199,32 @@ internal sealed class RentDesk
             throw;
         }
 
-        return slot.Issue(site, options, _parts.Clock.Exact);
+        var lease = slot.Issue(site, options, _parts.Clock.Exact);
+        if (_parts.Settings.Reset == SessionReset.Strict)
+        {
+            NoteIfClosedByItsUser(slot, lease.Id);
+        }
+
+        return lease;
     }
 
-    private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    /// <summary>A connection that its user closes is at rest before anything could be said to the server: <see cref="SessionReset.Strict"/> makes up for it.</summary>
+    private void NoteIfClosedByItsUser(LeaseSlot slot, long leaseId)
+    {
+        var connection = slot.Connection!;
+        var physical = _parts.Source.Identify(connection);
+        connection.StateChange += (_, change) =>
+        {
+            // Of a lease that has ended already the return closes it, and has said everything.
+            if (change.CurrentState == ConnectionState.Closed && slot.LeaseId == leaseId)
+            {
+                physical?.NeedsUnprepare = true;
+                _parts.Physicals.RequireCare();
+            }
+        };
+    }
+
+    private void OnDetachedClosed(LeaseSlot slot, NpgsqlConnection connection)
     {
         if (connection.FullState == ConnectionState.Broken)
         {
@@ -217,12 +238,6 @@ internal sealed class RentDesk
 
         // A closed connection could be opened again, past the gate; a disposed one cannot.
         connection.Dispose();
-        if (physical is not null)
-        {
-            physical.NeedsUnprepare = true;
-            _parts.Physicals.RequireCare();
-        }
-
         _returner.ReturnClosed(slot);
     }
 
