@@ -208,7 +208,7 @@ internal sealed class RentDesk
         return lease;
     }
 
-    /// <summary>A connection that its user closes is at rest before anything could be said to the server: <see cref="SessionReset.Strict"/> makes up for it.</summary>
+    /// <summary>What its user closes is at rest before anything could be said to the server; it is said before the next lease then.</summary>
     private void NoteIfClosedByItsUser(LeaseSlot slot, long leaseId)
     {
         var connection = slot.Connection!;

@@ -6,8 +6,8 @@ public enum SessionReset
 {
     /// <summary>
     /// Npgsql's own reset, which costs no round trip because it travels with the next command: <c>DISCARD ALL</c>; once Npgsql has prepared
-    /// statements on the connection, the same without <c>DEALLOCATE</c>, so a statement that was prepared by SQL <c>PREPARE</c> survives. Until that next command the
-    /// session keeps its locks, and what it hears by <c>LISTEN</c> is delivered to the next lease.
+    /// statements on the connection, the same without <c>DEALLOCATE</c>, so a statement that was prepared by SQL <c>PREPARE</c> survives.
+    /// Until that next command the session keeps its locks, and what it hears by <c>LISTEN</c> is delivered to the next lease.
     /// </summary>
     Full = 0,
 
