@@ -73,11 +73,11 @@ public sealed class ConnectionPool : IConnectionPool
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
-        _dropIns = new DropInConnections(_parts, _returner, _detector);
+        _dropIns = new DropInConnections(_returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
         _closing = new PoolClosing(_parts);
-        _issuesAtOnce = settings.LeaseRented is null && settings.Leaks.NestedRents == NestedRentPolicy.Off;
+        _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _loop = new MaintenanceLoop(this, timeProvider);
     }
 

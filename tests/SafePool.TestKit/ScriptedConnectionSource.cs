@@ -160,11 +160,13 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return FailExecutesWith is { } error ? ValueTask.FromException(error) : ValueTask.CompletedTask;
     }
 
-    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    public async ValueTask<bool> DiscardAllAsync(NpgsqlConnection connection, bool blocking)
     {
-        await ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
+        await ExecuteAsync(connection, "DISCARD ALL", blocking);
         return false;
     }
+
+    public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking) => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
 
     public ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {

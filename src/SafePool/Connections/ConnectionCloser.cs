@@ -150,6 +150,8 @@ internal sealed class ConnectionCloser(PoolParts parts)
         {
             // The cancel may arrive after what it was meant for: whoever gets this connection next absorbs it first.
             physical.NeedsFlush = true;
+            // A reader may take the connection with it when it closes, and then UndoAsync has nobody to talk to.
+            physical.NeedsUnprepare |= parts.Settings.Reset == SessionReset.Strict;
             parts.Physicals.RequireCare();
         }
 
@@ -206,12 +208,17 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
     }
 
-    /// <summary>Undoes what Npgsql's own reset would leave. True when a failed transaction had to be rolled back for it.</summary>
+    /// <summary>Undoes what Npgsql's own reset would leave. True when a transaction had to be rolled back for it.</summary>
     private async ValueTask<bool> UndoAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical, bool blocking)
     {
         if (parts.Settings.Reset == SessionReset.Strict)
         {
-            return await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+            // Npgsql's reset waits for the next lease's first command. Until then the session would hold its locks, and collect notifications.
+            var wasOpen = await parts.Source.DiscardAllAsync(connection, blocking).ConfigureAwait(false);
+            // Second, because Npgsql may prepare what goes through it, DISCARD ALL included.
+            await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+            physical?.NeedsUnprepare = false;
+            return wasOpen;
         }
 
         if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)

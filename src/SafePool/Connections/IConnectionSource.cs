@@ -36,8 +36,11 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Runs SQL on behalf of the pool, its result ignored.</summary>
     ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking);
 
-    /// <summary>Drops all prepared statements of a session, also from Npgsql's own list. True when a failed transaction had to be rolled back for it.</summary>
-    ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
+    /// <summary>Resets the session at once, but not Npgsql's list of prepared statements. True when a transaction had to be rolled back for it.</summary>
+    ValueTask<bool> DiscardAllAsync(NpgsqlConnection connection, bool blocking);
+
+    /// <summary>Drops all prepared statements of a session, also from Npgsql's own list.</summary>
+    ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
 
     /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
     ValueTask CancelAsync(NpgsqlConnection connection, bool blocking);

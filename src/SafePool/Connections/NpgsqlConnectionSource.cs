@@ -138,18 +138,34 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    public async ValueTask<bool> DiscardAllAsync(NpgsqlConnection connection, bool blocking)
     {
+        const string Discard = "DISCARD ALL";
         try
         {
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
+            await ExecuteAsync(connection, Discard, blocking).ConfigureAwait(false);
             return false;
         }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
+        catch (PostgresException error)
+            when (error.SqlState is PostgresErrorCodes.ActiveSqlTransaction or PostgresErrorCodes.InFailedSqlTransaction)
         {
+            // A ROLLBACK in advance would save this, and leave a warning in the server's log for every return without a transaction.
             await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
+            await ExecuteAsync(connection, Discard, blocking).ConfigureAwait(false);
             return true;
+        }
+    }
+
+    public async ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    {
+        if (blocking)
+        {
+            connection.UnprepareAll();
+        }
+        else
+        {
+            // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
+            await Task.Run(connection.UnprepareAll).ConfigureAwait(false);
         }
     }
 
@@ -233,19 +249,6 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         else
         {
             await connection.CloseAsync().ConfigureAwait(false);
-        }
-    }
-
-    private static async ValueTask UnprepareAsync(NpgsqlConnection connection, bool blocking)
-    {
-        if (blocking)
-        {
-            connection.UnprepareAll();
-        }
-        else
-        {
-            // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
-            await Task.Run(connection.UnprepareAll).ConfigureAwait(false);
         }
     }
 }

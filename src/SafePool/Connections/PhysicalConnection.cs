@@ -17,7 +17,7 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     public bool NeedsFlush { get; set; }
 
     /// <summary>
-    /// Its prepared statements must be dropped before it is used again: it was closed by a user who had it without a lease, so that
+    /// Its prepared statements must be dropped before it is used again: it was closed by its user, or along with a reader, so that
     /// nothing could be said to the server on the way.
     /// </summary>
     public bool NeedsUnprepare { get; set; }
