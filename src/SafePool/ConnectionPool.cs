@@ -67,7 +67,7 @@ public sealed class ConnectionPool : IConnectionPool
         _gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         _ledger = new LeaseLedger(this, settings.MaxSize, _clock);
         var parts = new PoolParts(settings, _clock, _gate, _ledger, _source, _physicals, logger);
-        _opener = new ConnectionOpener(parts) { CloseFailed = (slot, error) => _returner!.Rescue(slot, error, blocking: false) };
+        _opener = new ConnectionOpener(parts) { Retire = slot => _returner!.Retire(slot) };
         _returner = new ConnectionReturner(parts, _opener);
         _desk = new RentDesk(parts, _opener, _returner, Look);
         _dropped = new DroppedLeases(parts, _returner);
@@ -214,35 +214,9 @@ public sealed class ConnectionPool : IConnectionPool
         return $"Pool '{Name}': {counts.Leased} of {counts.Places} leased, {counts.Idle} idle, {counts.Opening} opening, {counts.Waiting} waiting";
     }
 
-    internal void Return(LeaseHandle handle, long leaseId)
-    {
-        var slot = handle.Slot;
-        if (!slot.TrySettle(leaseId))
-        {
-            return;
-        }
+    internal void Return(LeaseHandle handle, long leaseId) => Synchronously.Result(ReturnAsync(handle, leaseId, blocking: true));
 
-        slot.Handle = handle;
-        if (!IsPlain(slot))
-        {
-            Synchronously.Result(_returner.ReturnAsync(slot, blocking: true));
-            return;
-        }
-
-        try
-        {
-            _source.Close(slot.Connection!);
-        }
-        catch (Exception error)
-        {
-            _returner.Rescue(slot, error, blocking: true);
-            return;
-        }
-
-        PutToRest(slot);
-    }
-
-    internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId)
+    internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId, bool blocking = false)
     {
         var slot = handle.Slot;
         if (!slot.TrySettle(leaseId))
@@ -253,7 +227,7 @@ public sealed class ConnectionPool : IConnectionPool
         slot.Handle = handle;
         if (!IsPlain(slot))
         {
-            return _returner.ReturnAsync(slot, blocking: false);
+            return _returner.ReturnAsync(slot, blocking);
         }
 
         Task closing;
@@ -268,7 +242,7 @@ public sealed class ConnectionPool : IConnectionPool
 
         if (!closing.IsCompletedSuccessfully)
         {
-            return _returner.FinishAsync(slot, closing);
+            return _returner.FinishAsync(slot, closing, blocking);
         }
 
         PutToRest(slot);

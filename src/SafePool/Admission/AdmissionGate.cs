@@ -202,14 +202,22 @@ internal sealed class AdmissionGate
     }
 
     /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>
-    public void OpenFailed(int place, bool blocking, Exception error)
+    /// <param name="place">Its place.</param>
+    /// <param name="blocking">As it began.</param>
+    /// <param name="error">For the waiter.</param>
+    /// <param name="connected">There is a connection all the same: opening → held, by the opener, until it is gone.</param>
+    public void OpenFailed(int place, bool blocking, Exception error, bool connected = false)
     {
         Waiter? first;
         lock (_gate)
         {
             AssertInvariants();
-            EndOpenLocked(place, blocking, PlaceState.Vacant);
-            PushVacantLocked(place);
+            EndOpenLocked(place, blocking, connected ? PlaceState.Held : PlaceState.Vacant);
+            if (!connected)
+            {
+                PushVacantLocked(place);
+            }
+
             first = TakeFirstLocked();
         }
 

@@ -26,8 +26,8 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>What the last open failed with; null after one that succeeded.</summary>
     public Exception? LastError => Volatile.Read(ref _lastError);
 
-    /// <summary>Takes over a place whose connection, in the slot, did not close when it should: the returner's, which comes after the opener.</summary>
-    public required Action<LeaseSlot, Exception> CloseFailed { get; init; }
+    /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
+    public required Action<LeaseSlot> Retire { get; init; }
 
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
@@ -143,8 +143,9 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         catch (Exception error)
         {
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
             slot.Connection = connection;
-            CloseFailed(slot, error);
+            Retire(slot);
             return false;
         }
     }
@@ -199,11 +200,15 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         catch (Exception error)
         {
-            Volatile.Write(ref _lastError, error);
-            Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
-            parts.Gate.OpenFailed(place, blocking, error);
-            Pump();
+            Fail(place, blocking, error, connected: false);
             return error;
+        }
+
+        if (opened.Failure is { } failure)
+        {
+            Fail(place, blocking, failure, connected: true);
+            Discard(parts.Ledger[place], opened);
+            return failure;
         }
 
         Volatile.Write(ref _lastError, null);
@@ -211,6 +216,23 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         Settle(parts.Ledger[place], opened, growing);
         Pump();
         return null;
+    }
+
+    private void Fail(int place, bool blocking, Exception error, bool connected)
+    {
+        Volatile.Write(ref _lastError, error);
+        Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
+        parts.Gate.OpenFailed(place, blocking, error, connected);
+        Pump();
+    }
+
+    /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is free when it is surely gone.</summary>
+    private void Discard(LeaseSlot slot, OpenedConnection opened)
+    {
+        slot.Prepare(new RentSite(nameof(ConnectionPoolOptions.PhysicalConnectionOpened), "(open)", 0), options: null);
+        slot.Connection = opened.Connection;
+        slot.Generation = opened.Physical.Generation;
+        Retire(slot);
     }
 
     private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
@@ -255,15 +277,20 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, _closing.Token);
         try
         {
-            return growing
+            var opened = growing
                 ? await OpenAside(either.Token).ConfigureAwait(false)
                 : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
+            return opened.Failure is OperationCanceledException && IsOutOfTime() ? opened with { Failure = OutOfTime() } : opened;
         }
-        catch (OperationCanceledException) when (timeout.IsCancellationRequested && !_closing.IsCancellationRequested)
+        catch (OperationCanceledException) when (IsOutOfTime())
         {
-            throw new NpgsqlException(
-                $"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
+            throw OutOfTime();
         }
+
+        bool IsOutOfTime() => timeout.IsCancellationRequested && !_closing.IsCancellationRequested;
+
+        NpgsqlException OutOfTime()
+            => new($"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
     }
 
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)

@@ -1,6 +1,7 @@
 using System.Data;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SafePool.Leases;
 using SafePool.Options;
 
 namespace SafePool.Connections;
@@ -68,20 +69,33 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        var isDirect = false;
+        Exception? failure = null;
         try
         {
-            var isDirect = await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true);
+            isDirect = await _greeting.IsDirectAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
         }
-        catch
+        catch (Exception error)
         {
-            await RetireAsync(connection, blocking).ConfigureAwait(false);
-            throw;
+            failure = error;
         }
+
+        return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true, failure);
     }
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
-        => (connection.FullState & ConnectionState.Open) != 0 ? _physicals.Find(connection.PostgresParameters) : null;
+    {
+        try
+        {
+            return (connection.FullState & ConnectionState.Open) != 0 ? _physicals.Find(connection.PostgresParameters) : null;
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException)
+        {
+            // Another flow has closed it between the two questions.
+            return null;
+        }
+    }
 
     public ConnectionState StateOf(NpgsqlConnection connection) => connection.FullState;
 
@@ -89,40 +103,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public Task CloseAsync(NpgsqlConnection connection) => connection.CloseAsync();
 
-    public async ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
-    {
-        var physical = Identify(connection);
-        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
-        {
-            try
-            {
-                using var neverMade = blocking
-                    ? connection.BeginBinaryExport(BreakingCopy)
-                    : await connection.BeginBinaryExportAsync(BreakingCopy).ConfigureAwait(false);
-            }
-            catch (ArgumentException)
-            {
-                // As wanted.
-            }
-            catch (PostgresException refused)
-            {
-                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
-                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-                {
-                    await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
-                }
-            }
-            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
-            {
-                // By itself.
-            }
-        }
-
-        var isBroken = connection.FullState == ConnectionState.Broken;
-        physical?.IsRetired = isBroken;
-        await CloseAsync(connection, blocking).ConfigureAwait(false);
-        return isBroken;
-    }
+    public Task<bool> RetireAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => Retire(connection));
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
@@ -138,20 +119,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
-    {
-        try
-        {
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
-            return false;
-        }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-        {
-            await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
-            return true;
-        }
-    }
+    // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
+    public ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+        => blocking ? ValueTask.FromResult(UnprepareAll(connection)) : new ValueTask<bool>(OwnThread.RunAsync(() => UnprepareAll(connection)));
 
     public async ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {
@@ -208,28 +178,51 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _control.Dispose();
     }
 
-    private static async ValueTask CloseAsync(NpgsqlConnection connection, bool blocking)
+    private bool Retire(NpgsqlConnection connection)
     {
-        if (blocking)
+        var physical = Identify(connection);
+        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
         {
-            connection.Close();
+            try
+            {
+                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
+            }
+            catch (ArgumentException)
+            {
+                // As wanted.
+            }
+            catch (PostgresException refused)
+            {
+                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
+                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
+                {
+                    Synchronously.Result(ExecuteAsync(connection, "ROLLBACK", blocking: true));
+                }
+            }
+            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
+            {
+                // By itself.
+            }
         }
-        else
-        {
-            await connection.CloseAsync().ConfigureAwait(false);
-        }
+
+        var isBroken = connection.FullState == ConnectionState.Broken;
+        physical?.IsRetired = isBroken;
+        connection.Close();
+        return isBroken;
     }
 
-    private static async ValueTask UnprepareAsync(NpgsqlConnection connection, bool blocking)
+    private bool UnprepareAll(NpgsqlConnection connection)
     {
-        if (blocking)
+        try
         {
             connection.UnprepareAll();
+            return false;
         }
-        else
+        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
         {
-            // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
-            await Task.Run(connection.UnprepareAll).ConfigureAwait(false);
+            Synchronously.Result(ExecuteAsync(connection, "ROLLBACK", blocking: true));
+            connection.UnprepareAll();
+            return true;
         }
     }
 }
