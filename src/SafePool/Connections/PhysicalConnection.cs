@@ -8,8 +8,8 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
     public bool IsDirect { get; } = isDirect;
 
-    /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened.</summary>
-    public long ExpiresAt { get; } = expiresAt;
+    /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
+    public long ExpiresAt { get; set; } = expiresAt;
 
     /// <summary>
     /// A late cancel may still be on its way to it: one round trip must absorb that before the connection is used again.
