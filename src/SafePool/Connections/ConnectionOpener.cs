@@ -22,9 +22,13 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 {
     private readonly CancellationTokenSource _closing = new();
     private Exception? _lastError;
+    private int _rearranged;
 
     /// <summary>What the last open failed with; null after one that succeeded.</summary>
     public Exception? LastError => Volatile.Read(ref _lastError);
+
+    /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
+    public int Rearranged => Volatile.Read(ref _rearranged);
 
     /// <summary>Takes over a place whose connection, in the slot, did not close when it should: the returner's, which comes after the opener.</summary>
     public required Action<LeaseSlot, Exception> CloseFailed { get; init; }
@@ -121,12 +125,16 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     }
 
     /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
-    public void RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
+    /// <returns>False when its close failed: the place is then looked after elsewhere.</returns>
+    public bool RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
     {
-        if (TryRest(slot, connection))
+        if (!TryRest(slot, connection))
         {
-            HandOn(slot);
+            return false;
         }
+
+        HandOn(slot);
+        return true;
     }
 
     /// <summary>Cancels the opens that are under way.</summary>
@@ -227,6 +235,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         {
             // Npgsql has not ended it: the clear came just before it began to open.
             RestAndHandOn(slot, kept);
+            Interlocked.Increment(ref _rearranged);
         }
         else if (isStale)
         {
@@ -240,6 +249,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         else
         {
             // It had just come to rest under a place of its own, and lies there again: nothing was added.
+            Interlocked.Increment(ref _rearranged);
             parts.Gate.Vacate(slot.Place);
         }
     }

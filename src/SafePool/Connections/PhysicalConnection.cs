@@ -28,6 +28,15 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     /// <summary>Whether anything must be said to the server before it is used again.</summary>
     public bool IsUntidy => NeedsFlush || NeedsUnprepare || NeedsTimeoutReset;
 
+    /// <summary>
+    /// Since when, at the latest, the reset of its last lease has been waiting for the next command, as a timestamp of the pool's clock; null when it
+    /// was sent. Only the idle sweep reads and writes it, and <see cref="Round"/>.
+    /// </summary>
+    public long? UnsentSince { get; set; }
+
+    /// <summary>The last round of the idle sweep that came by.</summary>
+    public long Round { get; set; }
+
     /// <summary>It was closed by the pool.</summary>
     public bool IsRetired { get; set; }
 }

@@ -1,9 +1,7 @@
 using Microsoft.Extensions.Logging;
-using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Leaks;
-using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
 
@@ -15,7 +13,8 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
 {
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
-    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+    private readonly IdleRetirement _retirement = new(parts, returner);
+    private readonly IdleSweep _sweep = new(parts, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock, parts.Settings.IdleTimeout);
     private int _isRunning;
     private long _nextFill = long.MinValue;
@@ -33,11 +32,7 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         {
             dropped.Check();
             parts.Physicals.Refresh();
-            if (parts.Physicals.NeedsCare)
-            {
-                await CareForIdleAsync().ConfigureAwait(false);
-            }
-
+            await _sweep.RunAsync().ConfigureAwait(false);
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();
         }
@@ -49,30 +44,6 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         {
             Volatile.Write(ref _isRunning, 0);
         }
-    }
-
-    /// <summary>Looks at every idle connection once: what is too old is retired.</summary>
-    private async Task CareForIdleAsync()
-    {
-        var retired = 0;
-        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
-        {
-            if (parts.Source.TryTake() is not { } connection)
-            {
-                opener.Vacate(place);
-            }
-            else if (await _care.TryMakeFitAsync(connection, blocking: false).ConfigureAwait(false))
-            {
-                opener.RestAndHandOn(parts.Ledger[place], connection);
-            }
-            else
-            {
-                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
-                retired++;
-            }
-        }
-
-        Note(retired, "too old");
     }
 
     /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
@@ -95,7 +66,7 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         {
             if (parts.Source.TryTake() is { } connection)
             {
-                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
+                await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
                 retired++;
             }
             else
@@ -105,15 +76,7 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         }
 
         _spare.Restart();
-        Note(retired, "not needed");
-    }
-
-    /// <summary>As a return would: whatever happens, the place is settled, and not before the connection is surely gone.</summary>
-    private ValueTask RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
-    {
-        slot.Connection = connection;
-        slot.Generation = parts.Physicals.Generation;
-        return returner.ReturnAsync(slot, blocking: false, retire: true);
+        _retirement.Note(retired, "not needed");
     }
 
     private void Fill()
@@ -146,13 +109,5 @@ internal sealed class Upkeep(PoolParts parts, ConnectionOpener opener, Connectio
         _nextFill = parts.Clock.After(parts.Clock.Exact, pause);
         _fillPause = pause * 2 < _longestFillPause ? pause * 2 : _longestFillPause;
         Log.FillFailed(parts.Logger, parts.Settings.Name, parts.Settings.MinSize, pause.TotalSeconds, error);
-    }
-
-    private void Note(int retired, string reason)
-    {
-        if (retired > 0)
-        {
-            Log.Retired(parts.Logger, parts.Settings.Name, retired, reason);
-        }
     }
 }
