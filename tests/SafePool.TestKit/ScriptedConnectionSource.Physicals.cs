@@ -104,6 +104,7 @@ internal sealed partial class ScriptedConnectionSource
         }
         else
         {
+            session.Physical.ResetTravels = true;
             _resting.Enqueue(session.Physical);
         }
     }

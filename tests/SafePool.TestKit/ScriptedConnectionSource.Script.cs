@@ -47,6 +47,9 @@ internal sealed partial class ScriptedConnectionSource
     /// <summary>Gets or sets what the server says about sessions when it is asked; null: it does not answer.</summary>
     public Dictionary<NpgsqlConnection, BackendActivity>? Backends { get; set; }
 
+    /// <summary>Gets or sets what happens while a statement of the pool's own runs, and what its end waits for.</summary>
+    public Func<Task>? DuringExecutes { get; set; }
+
     /// <summary>Gets or sets the hook of the options, which a source runs on every new connection.</summary>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? PhysicalConnectionOpened { get; set; }
 
@@ -82,6 +85,18 @@ internal sealed partial class ScriptedConnectionSource
             lock (_gate)
             {
                 return _resting.Count;
+            }
+        }
+    }
+
+    /// <summary>Gets the connections at rest, by number, on which a lease has left something that is still on the server.</summary>
+    public IReadOnlyList<int> LitteredAtRest
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return [.. _resting.Where(physical => physical.IsLittered).Select(physical => physical.Number)];
             }
         }
     }
@@ -179,6 +194,17 @@ internal sealed partial class ScriptedConnectionSource
                     session.State = state | ConnectionState.Open;
                     break;
             }
+        }
+    }
+
+    /// <summary>Runs a command of a lease, which leaves something behind that only a reset undoes.</summary>
+    public void Litter(NpgsqlConnection connection)
+    {
+        lock (_gate)
+        {
+            var physical = SessionOf(connection)!.Physical;
+            physical.SendReset();
+            physical.IsLittered = true;
         }
     }
 

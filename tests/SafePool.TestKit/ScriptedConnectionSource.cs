@@ -148,14 +148,27 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
-    public ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
+    public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
         lock (_gate)
         {
             _executed.Add(sql);
         }
 
-        return FailExecutesWith is { } error ? ValueTask.FromException(error) : ValueTask.CompletedTask;
+        if (DuringExecutes?.Invoke() is { } happening)
+        {
+            await WaitAsync(happening, blocking);
+        }
+
+        if (FailExecutesWith is { } error)
+        {
+            throw error;
+        }
+
+        lock (_gate)
+        {
+            SessionOf(connection)?.Physical.SendReset();
+        }
     }
 
     public async Task<bool> DiscardAllAsync(NpgsqlConnection connection)

@@ -13,6 +13,19 @@ internal sealed class ScriptedPhysical(int number, int clears)
     public int Clears { get; } = clears;
 
     public bool IsGone { get; set; }
+
+    /// <summary>Gets or sets whether a lease left something on the server that only a reset undoes.</summary>
+    public bool IsLittered { get; set; }
+
+    /// <summary>Gets or sets whether a reset waits for the next command, as it does after every close.</summary>
+    public bool ResetTravels { get; set; }
+
+    /// <summary>What Npgsql does before any command: what waits goes first.</summary>
+    public void SendReset()
+    {
+        IsLittered &= !ResetTravels;
+        ResetTravels = false;
+    }
 }
 
 /// <summary>What the source knows about one connection object that is handed out.</summary>

@@ -55,6 +55,9 @@ internal sealed class AdmissionGate
 
     public int Idle => _idle.Count;
 
+    /// <summary>Tells, compared with an earlier reading, how many places have come to rest in between. Costs rents and returns nothing.</summary>
+    public IdleMoves IdleMoves => _idle.Moves;
+
     public bool IsClosed => Volatile.Read(ref _closed);
 
     /// <summary>Completes when the gate is closed and nothing is held or opening any more.</summary>

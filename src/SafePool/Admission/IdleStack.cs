@@ -24,6 +24,16 @@ internal sealed class IdleStack(int places)
 
     public bool IsShut => (Volatile.Read(ref _word.Value) & ShutBit) != 0;
 
+    /// <summary>How far it has moved, and how many lie on it, in one read.</summary>
+    public IdleMoves Moves
+    {
+        get
+        {
+            var seen = Volatile.Read(ref _word.Value);
+            return new IdleMoves((int)(seen >>> 33), CountOf(seen));
+        }
+    }
+
     public bool TryPop(out int place)
     {
         var seen = Volatile.Read(ref _word.Value);

@@ -8,15 +8,21 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
     /// <summary>Makes a connection fit to be handed out: false when it is too old or did not bear it, and must be retired.</summary>
     public async ValueTask<bool> TryMakeFitAsync(NpgsqlConnection connection, bool blocking)
         => source.Identify(connection) is not { } physical
-            || (!physicals.IsExpired(physical) && await TryTidyAsync(connection, physical, blocking).ConfigureAwait(false));
+            || await TryMakeFitAsync(connection, physical, flush: false, blocking).ConfigureAwait(false);
 
-    private async ValueTask<bool> TryTidyAsync(NpgsqlConnection connection, PhysicalConnection physical, bool blocking)
+    /// <summary>The same; with <paramref name="flush"/> a reset that still waits for the next command is sent in any case.</summary>
+    public async ValueTask<bool> TryMakeFitAsync(NpgsqlConnection connection, PhysicalConnection physical, bool flush, bool blocking)
     {
+        if (physicals.IsExpired(physical))
+        {
+            return false;
+        }
+
         try
         {
-            if (physical.NeedsFlush)
+            if (flush || physical.NeedsFlush)
             {
-                await AbsorbCancelAsync(connection, blocking).ConfigureAwait(false);
+                await FlushAsync(connection, blocking).ConfigureAwait(false);
                 physical.NeedsFlush = false;
             }
 
@@ -41,10 +47,11 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
         }
     }
 
-    private async ValueTask AbsorbCancelAsync(NpgsqlConnection connection, bool blocking)
+    private async ValueTask FlushAsync(NpgsqlConnection connection, bool blocking)
     {
         try
         {
+            // An empty command would be refused; this statement is none, but takes along what waits, and absorbs a cancel.
             await source.ExecuteAsync(connection, ";", blocking).ConfigureAwait(false);
         }
         catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)

@@ -26,6 +26,10 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 
     private readonly CancellationTokenSource _closing = new();
     private long _notBefore = long.MinValue;
+    private int _rearranged;
+
+    /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
+    public int Rearranged => Volatile.Read(ref _rearranged);
 
     /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
     public required Action<LeaseSlot> Retire { get; init; }
@@ -123,12 +127,16 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     }
 
     /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
-    public void RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
+    /// <returns>False when its close failed: the place is then looked after elsewhere.</returns>
+    public bool RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
     {
-        if (TryRest(slot, connection))
+        if (!TryRest(slot, connection))
         {
-            HandOn(slot);
+            return false;
         }
+
+        HandOn(slot);
+        return true;
     }
 
     /// <summary>Cancels the opens that are under way.</summary>
@@ -264,6 +272,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         {
             // Npgsql has not ended it: the clear came just before it began to open.
             RestAndHandOn(slot, kept);
+            Interlocked.Increment(ref _rearranged);
         }
         else if (isStale)
         {
@@ -277,6 +286,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         else
         {
             // It had just come to rest under a place of its own, and lies there again: nothing was added.
+            Interlocked.Increment(ref _rearranged);
             parts.Gate.Vacate(slot.Place);
         }
     }

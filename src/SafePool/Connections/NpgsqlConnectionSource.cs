@@ -17,6 +17,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     // An open that finds nothing at rest would connect. With a token that is cancelled already it gives up instead, so it only ever takes.
     private static readonly CancellationToken _restingOnly = new(canceled: true);
 
+    // In whole seconds, for statements of the pool's own: a server that takes longer is taken for silent, and the connection is retired.
+    private static readonly int _patience = (int)Math.Ceiling(PoolSettings.ReturnPatience.TotalSeconds);
+
     private readonly PhysicalConnections _physicals;
     private readonly NpgsqlDataSource _dataSource;
     private readonly ControlConnection _control;
@@ -107,7 +110,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
-        var command = new NpgsqlCommand(sql, connection);
+        var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
         await using var disposal = command.ConfigureAwait(false);
         if (blocking)
         {

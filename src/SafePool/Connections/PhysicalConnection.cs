@@ -28,6 +28,9 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     /// <summary>Whether anything must be said to the server before it is used again.</summary>
     public bool IsUntidy => NeedsFlush || NeedsUnprepare || NeedsTimeoutReset;
 
+    /// <summary>The last round of the idle sweep that came by; the sweep's own.</summary>
+    public long Round { get; set; }
+
     /// <summary>It was closed by the pool.</summary>
     public bool IsRetired { get; set; }
 }

@@ -1,17 +1,17 @@
 using Microsoft.Extensions.Logging;
-using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Leaks;
-using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 
 /// <summary>What the pool does for itself at every tick, one step after the other, never two ticks at once.</summary>
-/// <remarks>Idle connections are taken one at a time, as a rent would take them, and none while anybody waits.</remarks>
+/// <remarks>
+/// What talks to the server about idle connections runs beside the ticks (<see cref="IdleSweep"/>): a server that does not answer must not keep the pool from looking after leases.
+/// </remarks>
 internal sealed class Upkeep(
     PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, LeakDetector detector, DroppedLeases dropped, ExhaustionEpisode episode)
 {
@@ -20,7 +20,8 @@ internal sealed class Upkeep(
 
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
-    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+    private readonly IdleRetirement _retirement = new(parts, returner);
+    private readonly IdleSweep _sweep = new(parts, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock, parts.Settings.IdleTimeout);
     private int _isRunning;
     private long _nextFill = long.MinValue;
@@ -40,13 +41,11 @@ internal sealed class Upkeep(
             dropped.Check();
             WatchQueue();
             parts.Physicals.Refresh();
-            if (parts.Physicals.NeedsCare)
-            {
-                await CareForIdleAsync().ConfigureAwait(false);
-            }
-
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();
+
+            // Last: what it holds for a moment is idle all the same.
+            _sweep.Begin();
         }
         catch (Exception error)
         {
@@ -76,30 +75,6 @@ internal sealed class Upkeep(
         }
     }
 
-    /// <summary>Looks at every idle connection once: what is too old is retired.</summary>
-    private async Task CareForIdleAsync()
-    {
-        var retired = 0;
-        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
-        {
-            if (parts.Source.TryTake() is not { } connection)
-            {
-                opener.Vacate(place);
-            }
-            else if (await _care.TryMakeFitAsync(connection, blocking: false).ConfigureAwait(false))
-            {
-                opener.RestAndHandOn(parts.Ledger[place], connection);
-            }
-            else
-            {
-                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
-                retired++;
-            }
-        }
-
-        Note(retired, "too old");
-    }
-
     /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
     private async Task RetireSurplusAsync()
     {
@@ -120,7 +95,7 @@ internal sealed class Upkeep(
         {
             if (parts.Source.TryTake() is { } connection)
             {
-                await RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
+                await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
                 retired++;
             }
             else
@@ -130,15 +105,7 @@ internal sealed class Upkeep(
         }
 
         _spare.Restart();
-        Note(retired, "not needed");
-    }
-
-    /// <summary>As a return would: whatever happens, the place is settled, and not before the connection is surely gone.</summary>
-    private ValueTask RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
-    {
-        slot.Connection = connection;
-        slot.Generation = parts.Physicals.Generation;
-        return returner.ReturnAsync(slot, blocking: false, retire: true);
+        _retirement.Note(retired, "not needed");
     }
 
     private void Fill()
@@ -171,13 +138,5 @@ internal sealed class Upkeep(
         _nextFill = parts.Clock.After(parts.Clock.Exact, pause);
         _fillPause = pause * 2 < _longestFillPause ? pause * 2 : _longestFillPause;
         Log.FillFailed(parts.Logger, parts.Settings.Name, parts.Settings.MinSize, pause.TotalSeconds, error);
-    }
-
-    private void Note(int retired, string reason)
-    {
-        if (retired > 0)
-        {
-            Log.Retired(parts.Logger, parts.Settings.Name, retired, reason);
-        }
     }
 }

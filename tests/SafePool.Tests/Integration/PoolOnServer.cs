@@ -55,6 +55,19 @@ internal sealed class PoolOnServer : IAsyncDisposable
     public Task<string> ActivityAsync(int session)
         => _outside.AskAsync<string>($"SELECT coalesce((SELECT state FROM pg_stat_activity WHERE pid = {session}), 'gone')");
 
+    /// <summary>What each of the pool's sessions has run last.</summary>
+    public Task<string[]> QueriesAsync()
+        => _outside.AskAsync<string[]>(
+            $"SELECT coalesce(array_agg(query ORDER BY pid), '{{}}') FROM pg_stat_activity WHERE application_name = '{ApplicationName}'");
+
+    /// <summary>When each of the pool's sessions has begun to run what it ran last.</summary>
+    public Task<DateTime[]> QueryStartsAsync()
+        => _outside.AskAsync<DateTime[]>(
+            $"SELECT coalesce(array_agg(query_start ORDER BY pid), '{{}}') FROM pg_stat_activity WHERE application_name = '{ApplicationName}'");
+
+    /// <summary>Asks the server, from outside of the pool.</summary>
+    public Task<T> AskAsync<T>(string sql) => _outside.AskAsync<T>(sql);
+
     /// <summary>Ends a session as an administrator would, and returns when it has ended.</summary>
     public Task TerminateAsync(int session) => _outside.AskAsync<bool>($"SELECT pg_terminate_backend({session}, 5000)");
 

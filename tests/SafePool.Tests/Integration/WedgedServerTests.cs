@@ -111,7 +111,7 @@ public sealed class WedgedServerTests : IAsyncLifetime
     [Trait("Conformance", "73")]
     public async Task OtherPlaces_WhileOneReturnHangs_GoOnServing()
     {
-        await using var server = await CreateAsync(maxSize: 2);
+        await using var server = await CreateAsync(SessionReset.Rollback, maxSize: 2);
         var stuck = await server.Pool.RentAsync(Cancellation);
         _ = await stuck.BeginTransactionAsync(cancellationToken: Cancellation);
         await stuck.DoAsync("SELECT 1");

@@ -1,0 +1,150 @@
+using Microsoft.Extensions.Logging;
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Leases;
+using SafePool.Telemetry;
+
+namespace SafePool.Maintenance;
+
+/// <summary>Looks at every idle connection once and does what it needs: too old, retire; untidy, tidy; its reset unsent for a second, flush.</summary>
+/// <remarks>
+/// <para>
+/// Npgsql's reset travels with the next command. Until there is one, the advisory locks, temporary tables and <c>LISTEN</c> of a returned lease stay on
+/// the server; a flush sends it. A connection that was flushed is clean until its next lease, so an idle pool falls silent.
+/// </para>
+/// <para>
+/// One idle connection at a time is taken, as a rent would take it, and none while anybody waits; while the pool is busy nothing is flushed. A
+/// rent that finds nothing idle in the moment of a flush waits for it, or opens another connection; <c>TryRent</c> says that nothing was idle.
+/// </para>
+/// <para>Invariant: every place that a round takes ends in exactly one RestAndHandOn, Vacate or return.</para>
+/// </remarks>
+internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner)
+{
+    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+    private readonly IdleRetirement _retirement = new(parts, returner);
+    private readonly UnsentResets _unsent = new(parts.Clock);
+    private readonly bool _resetsTravel = parts.Settings.Reset != SessionReset.Rollback;
+    private int _isRunning;
+    private long _round;
+
+    /// <summary>Begins a round if anything calls for it and none is under way, and does not wait for it.</summary>
+    public void Begin()
+    {
+        if (Interlocked.Exchange(ref _isRunning, 1) == 0)
+        {
+            _ = RunAsync();
+        }
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            var rearranged = opener.Rearranged;
+            var idle = parts.Gate.IdleMoves;
+            _unsent.Look(idle, rearranged);
+            if (parts.Physicals.NeedsCare || (_resetsTravel && _unsent.IsDue))
+            {
+                await GoRoundAsync(idle).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error)
+        {
+            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
+        }
+        finally
+        {
+            Volatile.Write(ref _isRunning, 0);
+        }
+    }
+
+    private async Task GoRoundAsync(IdleMoves idle)
+    {
+        var sends = _resetsTravel && !_unsent.IsBusy;
+
+        // The first time round looks after what is due, and counts: more are at rest than are idle when users close the connections of their leases, fewer when
+        // Npgsql has ended some. The last one that it met was its first, so those in question are one further in front than they were.
+        var counted = await RotateAsync(idle, flushFrom: int.MaxValue).ConfigureAwait(false);
+        var sent = counted;
+        if (sends && _unsent.Count > 0)
+        {
+            sent = await RotateAsync(counted.After, flushFrom: counted.IsWhole ? counted.Met - _unsent.Count - 1 : 0).ConfigureAwait(false);
+        }
+
+        _retirement.Note(counted.Retired + (sent == counted ? 0 : sent.Retired), "too old, or failed when looked at");
+        if (sends && counted.IsWhole && sent.IsWhole)
+        {
+            _unsent.Sent(sent.After);
+        }
+        else
+        {
+            _unsent.Doubt(sent.After);
+        }
+    }
+
+    /// <summary>Takes and puts back each connection at rest, until it meets one again.</summary>
+    /// <param name="before">The idle stack when the rotation begins.</param>
+    /// <param name="flushFrom">How many are passed before those whose reset is to be sent.</param>
+    private async Task<Rotation> RotateAsync(IdleMoves before, int flushFrom)
+    {
+        int taken = 0, retired = 0, lost = 0;
+        var last = Looked.Rested;
+        _round++;
+        while (taken < 2 * parts.Gate.Places && last != Looked.MetAgain && parts.Gate.TryTake(out var place))
+        {
+            // Once somebody else came or went, the rank says nothing any more.
+            var isAlone = lost == 0 && parts.Gate.IdleMoves.MovesSince(before) == (2 * taken) + 1 - retired;
+            last = await LookAtAsync(parts.Ledger[place], flush: flushFrom != int.MaxValue && (taken >= flushFrom || !isAlone)).ConfigureAwait(false);
+            taken++;
+            retired += last == Looked.Retired ? 1 : 0;
+            lost += last == Looked.Lost ? 1 : 0;
+        }
+
+        var after = parts.Gate.IdleMoves;
+        var isWhole = lost == 0 && after.MovesSince(before) == (2 * taken) - retired && (last == Looked.MetAgain || after.Count == 0);
+        return new Rotation(after, taken - retired - 1, retired, isWhole);
+    }
+
+    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool flush)
+    {
+        if (parts.Source.TryTake() is not { } connection)
+        {
+            opener.Vacate(slot.Place);
+            return Looked.Lost;
+        }
+
+        var physical = parts.Source.Identify(connection);
+        var isMetAgain = physical?.Round == _round;
+        physical?.Round = _round;
+        if (!isMetAgain && physical is not null
+            && !await _care.TryMakeFitAsync(connection, physical, flush, blocking: false).ConfigureAwait(false))
+        {
+            await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
+            return Looked.Retired;
+        }
+
+        return !opener.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
+    }
+
+    /// <param name="After">The idle stack at its end.</param>
+    /// <param name="Met">How many it has met and left at rest.</param>
+    /// <param name="Retired">How many it has retired.</param>
+    /// <param name="IsWhole">It has met all, and nobody else came or went meanwhile.</param>
+    private readonly record struct Rotation(IdleMoves After, int Met, int Retired, bool IsWhole);
+
+    /// <summary>What has become of a connection that the sweep has looked at.</summary>
+    private enum Looked
+    {
+        /// <summary>It is at rest again, or a waiter has it.</summary>
+        Rested,
+
+        /// <summary>It is at rest again, and this round had met it before: so it has met all.</summary>
+        MetAgain,
+
+        /// <summary>It was too old, or failed.</summary>
+        Retired,
+
+        /// <summary>There was none, or its close failed: others look after the place.</summary>
+        Lost,
+    }
+}
