@@ -151,14 +151,16 @@ internal sealed class LeaseSlot
         }
     }
 
-    /// <summary>The leases of this slot that are remembered, the present one included. May miss one that changes in this moment.</summary>
+    /// <summary>The leases of this slot that are remembered, the present one last. May miss one that changes in this moment.</summary>
     public IEnumerable<Tenancy> Remember()
     {
-        for (var i = 0; i < Remembered; i++)
+        var present = _turn;
+        for (var i = 1u; i <= Remembered; i++)
         {
-            var tenancy = _tenancies[i];
+            var index = (present + i) & (Remembered - 1);
+            var tenancy = _tenancies[index];
             Volatile.ReadBarrier();
-            if (tenancy.LeaseId != 0 && _tenancies[i].LeaseId == tenancy.LeaseId)
+            if (tenancy.LeaseId != 0 && _tenancies[index].LeaseId == tenancy.LeaseId)
             {
                 yield return tenancy;
             }
