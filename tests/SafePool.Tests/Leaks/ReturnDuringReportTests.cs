@@ -17,7 +17,13 @@ public sealed class ReturnDuringReportTests(ITestOutputHelper output)
     {
         var seed = Random.Shared.Next();
         output.WriteLine($"Seed {seed}");
-        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.Leaks.Threshold) = (Workers, MaintenanceLoop.Period));
+        await using var scripted = ScriptedPool.Create(options =>
+        {
+            (options.MaxSize, options.Leaks.Threshold) = (Workers, MaintenanceLoop.Period);
+
+            // Hours pass here, and no connection shall be opened meanwhile.
+            (options.IdleTimeout, options.MaxLifetime) = (Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        });
         await scripted.FillAsync(Workers);
 
         var workers = Enumerable.Range(0, Workers).Select(worker => Task.Run(() => WorkAsync(scripted, new Random(seed + worker)))).ToArray();
