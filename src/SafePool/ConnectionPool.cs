@@ -66,18 +66,18 @@ public sealed class ConnectionPool : IConnectionPool
         var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
         (_gate, _ledger, _source, _physicals) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals);
-        _opener = new ConnectionOpener(_parts) { CloseFailed = (slot, error) => _returner!.Rescue(slot, error, blocking: false) };
+        _opener = new ConnectionOpener(_parts) { Retire = slot => _returner!.Retire(slot) };
         _returner = new ConnectionReturner(_parts, _opener);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
         _desk = new RentDesk(_parts, _opener, _returner, new Refusals(_parts, new Diagnostician(_parts), episode));
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
-        _dropIns = new DropInConnections(_parts, _returner, _detector);
+        _dropIns = new DropInConnections(_returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
         _closing = new PoolClosing(_parts);
-        _issuesAtOnce = settings.LeaseRented is null && settings.Leaks.NestedRents == NestedRentPolicy.Off;
+        _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _loop = new MaintenanceLoop(this, timeProvider);
     }
 
@@ -227,35 +227,9 @@ public sealed class ConnectionPool : IConnectionPool
         return $"Pool '{Name}': {counts.Leased} of {counts.Places} leased, {counts.Idle} idle, {counts.Opening} opening, {counts.Waiting} waiting";
     }
 
-    internal void Return(LeaseHandle handle, long leaseId)
-    {
-        var slot = handle.Slot;
-        if (!TrySettle(slot, leaseId))
-        {
-            return;
-        }
+    internal void Return(LeaseHandle handle, long leaseId) => Synchronously.Result(ReturnAsync(handle, leaseId, blocking: true));
 
-        slot.Handle = handle;
-        if (!IsPlain(slot))
-        {
-            Synchronously.Result(_returner.ReturnAsync(slot, blocking: true));
-            return;
-        }
-
-        try
-        {
-            _source.Close(slot.Connection!);
-        }
-        catch (Exception error)
-        {
-            _returner.Rescue(slot, error, blocking: true);
-            return;
-        }
-
-        PutToRest(slot);
-    }
-
-    internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId)
+    internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId, bool blocking = false)
     {
         var slot = handle.Slot;
         if (!TrySettle(slot, leaseId))
@@ -266,7 +240,7 @@ public sealed class ConnectionPool : IConnectionPool
         slot.Handle = handle;
         if (!IsPlain(slot))
         {
-            return _returner.ReturnAsync(slot, blocking: false);
+            return _returner.ReturnAsync(slot, blocking);
         }
 
         Task closing;
@@ -281,7 +255,7 @@ public sealed class ConnectionPool : IConnectionPool
 
         if (!closing.IsCompletedSuccessfully)
         {
-            return _returner.FinishAsync(slot, closing);
+            return _returner.FinishAsync(slot, closing, blocking);
         }
 
         PutToRest(slot);

@@ -131,8 +131,9 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
 
     /// <summary>Returns the lease. Cancels what still runs on it, rolls back an open transaction, resets the session.</summary>
     /// <remarks>
-    /// Blocks only to roll back an open transaction (for as long as <c>Command Timeout</c> allows) or to run hooks. When a command still runs, or a reader is still open, its cancelling goes on in the
-    /// background. Never throws: what goes wrong is logged, and costs the connection, not the place.
+    /// Blocks only for words with the server (to roll back an open transaction, under <c>Reset = Strict</c>) and for hooks, and for no longer than two seconds: what has not ended by then goes
+    /// on without the caller, and the place is quarantined meanwhile. When a command still runs, or a reader is still open, its cancelling goes on in the background from the start.
+    /// Hooks run without the caller's <see cref="SynchronizationContext"/>. Never throws: what goes wrong is logged, and costs the connection, not the place.
     /// </remarks>
     public void Dispose() => _handle?.Slot.Pool.Return(_handle, _id);
 

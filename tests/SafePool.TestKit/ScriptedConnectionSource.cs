@@ -55,12 +55,10 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             var (connection, physical) = Connect(clears);
             connected = true;
             var known = physicals.Register(physical, generation, IsDirect);
-            if (PhysicalConnectionOpened is { } hook)
-            {
-                await GreetAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
-            }
-
-            return new OpenedConnection(connection, known, IsNew: true);
+            var failure = PhysicalConnectionOpened is { } hook
+                ? await TryGreetAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false)
+                : null;
+            return new OpenedConnection(connection, known, IsNew: true, failure);
         }
         catch (TaskCanceledException)
         {
@@ -126,18 +124,18 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
-    public ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
+    public Task<bool> RetireAsync(NpgsqlConnection connection)
     {
         lock (_gate)
         {
             if (SessionOf(connection) is not { } session)
             {
-                return ValueTask.FromResult(true);
+                return Task.FromResult(true);
             }
 
             if (Interlocked.Exchange(ref _failNextRetire, null) is { } error)
             {
-                return ValueTask.FromException<bool>(error);
+                return Task.FromException<bool>(error);
             }
 
             if (!RefusesToRetire)
@@ -146,7 +144,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             }
 
             CloseLocked(session);
-            return ValueTask.FromResult(session.Physical.IsGone);
+            return Task.FromResult(session.Physical.IsGone);
         }
     }
 
@@ -160,11 +158,13 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return FailExecutesWith is { } error ? ValueTask.FromException(error) : ValueTask.CompletedTask;
     }
 
-    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    public async Task<bool> DiscardAllAsync(NpgsqlConnection connection)
     {
-        await ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
+        await ExecuteAsync(connection, "DISCARD ALL", blocking: false);
         return false;
     }
+
+    public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking) => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
 
     public ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
     {
@@ -233,17 +233,17 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return held;
     }
 
-    private async ValueTask GreetAsync(
+    private static async ValueTask<Exception?> TryGreetAsync(
         Func<NpgsqlConnection, CancellationToken, ValueTask> hook, NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
         try
         {
             await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+            return null;
         }
-        catch
+        catch (Exception error)
         {
-            await RetireAsync(connection, blocking).ConfigureAwait(false);
-            throw;
+            return error;
         }
     }
 }

@@ -201,15 +201,23 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it; without an error nobody does, and all go on waiting.</summary>
-    public void OpenFailed(int place, bool blocking, Exception? error)
+    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>
+    /// <param name="place">Its place.</param>
+    /// <param name="blocking">As it began.</param>
+    /// <param name="error">For the waiter; null when nobody needs to know, and all go on waiting.</param>
+    /// <param name="connected">There is a connection all the same: opening → held, by the opener, until it is gone.</param>
+    public void OpenFailed(int place, bool blocking, Exception? error, bool connected = false)
     {
         Waiter? first;
         lock (_gate)
         {
             AssertInvariants();
-            EndOpenLocked(place, blocking, PlaceState.Vacant);
-            PushVacantLocked(place);
+            EndOpenLocked(place, blocking, connected ? PlaceState.Held : PlaceState.Vacant);
+            if (!connected)
+            {
+                PushVacantLocked(place);
+            }
+
             first = error is null ? null : TakeFirstLocked();
         }
 

@@ -50,10 +50,16 @@ internal sealed class ConnectionCloser(PoolParts parts)
             {
                 if (IsBusy(connection))
                 {
+                    if (retire && parts.Source.Identify(connection) is { } physical)
+                    {
+                        // Ending a reader closes the connection along with it, which then lies at rest.
+                        parts.Physicals.Expire(physical);
+                    }
+
                     await EndCommandAsync(slot, connection).ConfigureAwait(false);
                 }
 
-                return await CloseReadyAsync(slot, retire, blocking: false).ConfigureAwait(false);
+                return await CloseReadyAsync(slot, retire).ConfigureAwait(false);
             }
             catch (Exception error) when (pause == TimeSpan.Zero)
             {
@@ -76,8 +82,24 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
     }
 
+    /// <summary>The rest of a plain close that had something to say to the server. Never throws.</summary>
+    public async Task<CloseOutcome> FinishAsync(LeaseSlot slot, Task closing)
+    {
+        try
+        {
+            await closing.ConfigureAwait(false);
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
+            return CloseOutcome.AtRest;
+        }
+        catch (Exception error)
+        {
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+            return await CloseForSureAsync(slot, retire: true).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Closes a connection on which nothing runs. May throw.</summary>
-    public async ValueTask<CloseOutcome> CloseReadyAsync(LeaseSlot slot, bool retire, bool blocking)
+    private async ValueTask<CloseOutcome> CloseReadyAsync(LeaseSlot slot, bool retire)
     {
         var connection = slot.Connection!;
         var isStale = IsStale(slot);
@@ -98,48 +120,24 @@ internal sealed class ConnectionCloser(PoolParts parts)
         {
             var physical = parts.Source.Identify(connection);
             retire |= physical is not null && parts.Physicals.IsExpired(physical);
-            if (retire || !await TryRunHookAsync(connection, blocking).ConfigureAwait(false))
+            if (retire || !await TryRunHookAsync(connection).ConfigureAwait(false))
             {
-                return await parts.Source.RetireAsync(connection, blocking).ConfigureAwait(false) ? CloseOutcome.Gone : CloseOutcome.AtRest;
+                return await parts.Source.RetireAsync(connection).ConfigureAwait(false) ? CloseOutcome.Gone : CloseOutcome.AtRest;
             }
 
-            leftOpen |= await UndoAsync(slot, connection, physical, blocking).ConfigureAwait(false);
+            leftOpen |= await UndoAsync(slot, connection, physical).ConfigureAwait(false);
         }
 
-        if (blocking)
-        {
-            parts.Source.Close(connection);
-        }
-        else
-        {
-            var closing = parts.Source.CloseAsync(connection);
-            // Npgsql talks to the server in a close only to roll a transaction back, also one that was begun by SQL: if it takes time there was one.
-            leftOpen |= !closing.IsCompleted;
-            await closing.ConfigureAwait(false);
-        }
-
+        var closing = leftOpen ? OwnThread.RunAsync(() => parts.Source.Close(connection)) : parts.Source.CloseAsync(connection);
+        // Npgsql talks to the server in a close only to roll a transaction back, also one that was begun by SQL: if it takes time there was one.
+        leftOpen |= !closing.IsCompleted;
+        await closing.ConfigureAwait(false);
         if (leftOpen)
         {
             Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
         }
 
         return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
-    }
-
-    /// <summary>The rest of a plain close that had something to say to the server. Never throws.</summary>
-    public async Task<CloseOutcome> FinishAsync(LeaseSlot slot, Task closing)
-    {
-        try
-        {
-            await closing.ConfigureAwait(false);
-            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
-            return CloseOutcome.AtRest;
-        }
-        catch (Exception error)
-        {
-            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
-            return await CloseForSureAsync(slot, retire: true).ConfigureAwait(false);
-        }
     }
 
     /// <summary>Cancels what runs until nothing does. The command's own flow must end by itself; nothing tells when.</summary>
@@ -150,6 +148,8 @@ internal sealed class ConnectionCloser(PoolParts parts)
         {
             // The cancel may arrive after what it was meant for: whoever gets this connection next absorbs it first.
             physical.NeedsFlush = true;
+            // A reader may take the connection with it when it closes, and then UndoAsync has nobody to talk to.
+            physical.NeedsUnprepare |= parts.Settings.Reset == SessionReset.Strict;
             parts.Physicals.RequireCare();
         }
 
@@ -188,13 +188,13 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
     }
 
-    private async ValueTask<bool> TryRunHookAsync(NpgsqlConnection connection, bool blocking)
+    private async ValueTask<bool> TryRunHookAsync(NpgsqlConnection connection)
     {
         try
         {
             if (parts.Settings.LeaseReturning is { } hook)
             {
-                await Hooks.RunAsync(hook, connection, blocking, CancellationToken.None).ConfigureAwait(false);
+                await Hooks.RunAsync(hook, connection, blocking: false, CancellationToken.None).ConfigureAwait(false);
             }
 
             return true;
@@ -206,12 +206,15 @@ internal sealed class ConnectionCloser(PoolParts parts)
         }
     }
 
-    /// <summary>Undoes what Npgsql's own reset would leave. True when a failed transaction had to be rolled back for it.</summary>
-    private async ValueTask<bool> UndoAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical, bool blocking)
+    /// <summary>Undoes what Npgsql's own reset would leave. True when a transaction had to be rolled back for it.</summary>
+    private async ValueTask<bool> UndoAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
     {
         if (parts.Settings.Reset == SessionReset.Strict)
         {
-            return await parts.Source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);
+            // Npgsql's reset waits for the next lease's first command. Until then the session would hold its locks, and collect notifications.
+            var wasOpen = await parts.Source.DiscardAllAsync(connection).ConfigureAwait(false);
+            physical?.NeedsUnprepare = false;
+            return wasOpen;
         }
 
         if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)

@@ -27,8 +27,8 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     private readonly CancellationTokenSource _closing = new();
     private long _notBefore = long.MinValue;
 
-    /// <summary>Takes over a place whose connection, in the slot, did not close when it should: the returner's, which comes after the opener.</summary>
-    public required Action<LeaseSlot, Exception> CloseFailed { get; init; }
+    /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
+    public required Action<LeaseSlot> Retire { get; init; }
 
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
@@ -145,8 +145,9 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         catch (Exception error)
         {
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
             slot.Connection = connection;
-            CloseFailed(slot, error);
+            Retire(slot);
             return false;
         }
     }
@@ -203,12 +204,15 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         catch (Exception error)
         {
-            parts.Opens.Failed(place, error);
-            parts.Recorder.Record(FlightEventKind.OpenFailed, place);
-            Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
-            EndFailed(place, blocking, error);
-            Pump();
+            Fail(place, blocking, error, connected: false);
             return error;
+        }
+
+        if (opened.Failure is { } failure)
+        {
+            Fail(place, blocking, failure, connected: true);
+            Discard(parts.Ledger[place], opened);
+            return failure;
         }
 
         parts.Opens.Succeeded(place);
@@ -219,24 +223,32 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         return null;
     }
 
-    /// <summary>
-    /// A full server is cured by waiting: whoever waits goes on doing so, for a lease or for room on the server, and the next attempt has time. Everything else is
-    /// told to the first waiter at once.
-    /// </summary>
-    private void EndFailed(int place, bool blocking, Exception error)
+    private void Fail(int place, bool blocking, Exception error, bool connected)
     {
-        if (SqlStates.IsServerFull(error))
+        parts.Opens.Failed(place, error);
+        parts.Recorder.Record(FlightEventKind.OpenFailed, place);
+        Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
+        var isFull = SqlStates.IsServerFull(error);
+        if (isFull)
         {
             Volatile.Write(ref _notBefore, parts.Clock.After(parts.Clock.Exact, _fullPause));
-            parts.Gate.OpenFailed(place, blocking, error: null);
         }
-        else
-        {
-            parts.Gate.OpenFailed(place, blocking, error);
-        }
+
+        // A full server is cured by waiting: who waits goes on doing so, for a lease or for room. Everything else is told to the first waiter at once.
+        parts.Gate.OpenFailed(place, blocking, isFull ? null : error, connected);
+        Pump();
     }
 
     private bool IsDue() => Volatile.Read(ref _notBefore) is var due && (due == long.MinValue || parts.Clock.Exact >= due);
+
+    /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is free when it is surely gone.</summary>
+    private void Discard(LeaseSlot slot, OpenedConnection opened)
+    {
+        slot.Prepare(new RentSite(nameof(ConnectionPoolOptions.PhysicalConnectionOpened), "(open)", 0), options: null);
+        slot.Connection = opened.Connection;
+        slot.Generation = opened.Physical.Generation;
+        Retire(slot);
+    }
 
     private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
     {
@@ -280,15 +292,20 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, _closing.Token);
         try
         {
-            return growing
+            var opened = growing
                 ? await OpenAside(either.Token).ConfigureAwait(false)
                 : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
+            return opened.Failure is OperationCanceledException && IsOutOfTime() ? opened with { Failure = OutOfTime() } : opened;
         }
-        catch (OperationCanceledException) when (timeout.IsCancellationRequested && !_closing.IsCancellationRequested)
+        catch (OperationCanceledException) when (IsOutOfTime())
         {
-            throw new NpgsqlException(
-                $"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
+            throw OutOfTime();
         }
+
+        bool IsOutOfTime() => timeout.IsCancellationRequested && !_closing.IsCancellationRequested;
+
+        NpgsqlException OutOfTime()
+            => new($"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
     }
 
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)

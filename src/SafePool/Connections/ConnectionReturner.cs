@@ -22,43 +22,26 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
 
     /// <summary>Returns a settled lease whose place the caller holds. Completes synchronously when <paramref name="blocking"/>.</summary>
     /// <param name="slot">The place, with the connection of the lease in it.</param>
-    /// <param name="blocking">The caller blocks: what could take long, a busy connection above all, is then left to the background.</param>
+    /// <param name="blocking">The caller blocks, but not for a busy connection: that goes on in the background.</param>
     /// <param name="retire">The physical connection must not be used again.</param>
     public ValueTask ReturnAsync(LeaseSlot slot, bool blocking, bool retire = false)
     {
-        if (!blocking)
+        if (!blocking || !_closer.IsBusy(slot.Connection!))
         {
-            return SettleAsync(slot, _closer.CloseForSureAsync(slot, retire));
+            return SettleAsync(slot, _closer.CloseForSureAsync(slot, retire), blocking);
         }
 
-        if (_closer.IsBusy(slot.Connection!))
-        {
-            CloseInBackground(slot, retire);
-        }
-        else if (!TryCloseBlocking(slot, retire) && !TryCloseBlocking(slot, retire: true))
-        {
-            CloseInBackground(slot, retire: true);
-        }
-
+        // Ending a command takes the other flow's cooperation: blocking for it could starve the very threads that must cooperate.
+        _ = SettleAsync(slot, _closer.CloseForSureAsync(slot, retire), blocking: false).AsTask();
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>The rest of a plain return whose close had something to say to the server.</summary>
-    public ValueTask FinishAsync(LeaseSlot slot, Task closing) => SettleAsync(slot, _closer.FinishAsync(slot, closing));
+    /// <summary>The rest of a plain return whose close has failed, or had something to say to the server.</summary>
+    public ValueTask FinishAsync(LeaseSlot slot, Task closing, bool blocking)
+        => SettleAsync(slot, _closer.FinishAsync(slot, closing), blocking);
 
-    /// <summary>The end of a return, or of the pool's own use, whose plain close has thrown.</summary>
-    public void Rescue(LeaseSlot slot, Exception error, bool blocking)
-    {
-        Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
-        if (!blocking)
-        {
-            _ = ReturnAsync(slot, blocking: false, retire: true).AsTask();
-        }
-        else if (!TryCloseBlocking(slot, retire: true))
-        {
-            CloseInBackground(slot, retire: true);
-        }
-    }
+    /// <summary>Retires the connection in a place that the pool itself holds, for as long as that takes.</summary>
+    public void Retire(LeaseSlot slot) => _ = ReturnAsync(slot, blocking: false, retire: true).AsTask();
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
     public void ReturnClosed(LeaseSlot slot) => Conclude(slot, _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
@@ -66,27 +49,18 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
 
-    private bool TryCloseBlocking(LeaseSlot slot, bool retire)
+    /// <summary>Waits for a close that never fails, but only so long.</summary>
+    private ValueTask SettleAsync(LeaseSlot slot, Task<CloseOutcome> closing, bool blocking)
     {
-        CloseOutcome outcome;
-        try
+        if (!blocking)
         {
-            outcome = Synchronously.Result(_closer.CloseReadyAsync(slot, retire, blocking: true));
-        }
-        catch (Exception error)
-        {
-            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
-            return false;
+            return SettleAsync(slot, closing);
         }
 
-        Conclude(slot, outcome);
-        return true;
+        Settle(slot, closing);
+        return ValueTask.CompletedTask;
     }
 
-    private void CloseInBackground(LeaseSlot slot, bool retire)
-        => _ = Task.Run(() => SettleAsync(slot, _closer.CloseForSureAsync(slot, retire)).AsTask());
-
-    /// <summary>Waits for a close that never fails, but only so long.</summary>
     private async ValueTask SettleAsync(LeaseSlot slot, Task<CloseOutcome> closing)
     {
         try
@@ -95,15 +69,48 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         }
         catch (TimeoutException)
         {
-            parts.Gate.Quarantine(slot.Place);
-            parts.Recorder.Record(FlightEventKind.Quarantined, slot.Place, site: slot.Site);
-            Log.Quarantined(parts.Logger, parts.Settings.Name, slot.Site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
-            _ = ReleaseAsync(slot, closing);
+            Quarantine(slot, closing);
         }
+    }
+
+    /// <summary>The same for a caller who blocks: in real time, and without a timer, which would need a thread of the pool.</summary>
+    private void Settle(LeaseSlot slot, Task<CloseOutcome> closing)
+    {
+        var isClosed = false;
+        try
+        {
+            isClosed = closing.Wait(PoolSettings.ReturnPatience);
+        }
+        finally
+        {
+            // Whatever ended the wait: an interrupt of the thread must not cost the place.
+            if (isClosed)
+            {
+                Conclude(slot, closing.GetAwaiter().GetResult());
+            }
+            else
+            {
+                Quarantine(slot, closing);
+            }
+        }
+    }
+
+    private void Quarantine(LeaseSlot slot, Task<CloseOutcome> closing)
+    {
+        parts.Gate.Quarantine(slot.Place);
+        parts.Recorder.Record(FlightEventKind.Quarantined, slot.Place, site: slot.Site);
+        Log.Quarantined(parts.Logger, parts.Settings.Name, slot.Site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
+        _ = ReleaseAsync(slot, closing);
     }
 
     private async Task ReleaseAsync(LeaseSlot slot, Task<CloseOutcome> closing)
     {
+        if (parts.Source.Identify(slot.Connection!) is { } physical)
+        {
+            // Should it come to rest after all, its end may still be on its way.
+            parts.Physicals.Expire(physical);
+        }
+
         await parts.Source.TerminateAsync(slot.Connection!).ConfigureAwait(false);
         var outcome = await closing.ConfigureAwait(false);
         parts.Gate.Release(slot.Place);

@@ -31,13 +31,16 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     Task CloseAsync(NpgsqlConnection connection);
 
     /// <summary>Closes the physical connection, and no other. False when that was not possible, and it came to rest instead.</summary>
-    ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking);
+    Task<bool> RetireAsync(NpgsqlConnection connection);
 
     /// <summary>Runs SQL on behalf of the pool, its result ignored.</summary>
     ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking);
 
-    /// <summary>Drops all prepared statements of a session, also from Npgsql's own list. True when a failed transaction had to be rolled back for it.</summary>
-    ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
+    /// <summary>Resets the session at once, prepared statements included. True when a transaction had to be rolled back for it.</summary>
+    Task<bool> DiscardAllAsync(NpgsqlConnection connection);
+
+    /// <summary>Drops all prepared statements of a session, also from Npgsql's own list.</summary>
+    ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking);
 
     /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
     ValueTask CancelAsync(NpgsqlConnection connection, bool blocking);
@@ -53,4 +56,8 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
 }
 
 /// <summary>What an open brought.</summary>
-internal readonly record struct OpenedConnection(NpgsqlConnection Connection, PhysicalConnection Physical, bool IsNew);
+/// <param name="Connection">Open.</param>
+/// <param name="Physical">What is behind it.</param>
+/// <param name="IsNew">It was not at rest before.</param>
+/// <param name="Failure">What its greeting or the user's hook threw: then nobody may have it, and the caller gets rid of it.</param>
+internal readonly record struct OpenedConnection(NpgsqlConnection Connection, PhysicalConnection Physical, bool IsNew, Exception? Failure = null);

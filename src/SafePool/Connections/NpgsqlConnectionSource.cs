@@ -1,6 +1,7 @@
 using System.Data;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SafePool.Leases;
 using SafePool.Options;
 
 namespace SafePool.Connections;
@@ -68,20 +69,33 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        var isDirect = false;
+        Exception? failure = null;
         try
         {
-            var isDirect = await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true);
+            isDirect = await _greeting.IsDirectAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
         }
-        catch
+        catch (Exception error)
         {
-            await RetireAsync(connection, blocking).ConfigureAwait(false);
-            throw;
+            failure = error;
         }
+
+        return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true, failure);
     }
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
-        => (connection.FullState & ConnectionState.Open) != 0 ? _physicals.Find(connection.PostgresParameters) : null;
+    {
+        try
+        {
+            return (connection.FullState & ConnectionState.Open) != 0 ? _physicals.Find(connection.PostgresParameters) : null;
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException)
+        {
+            // Another flow has closed it between the two questions.
+            return null;
+        }
+    }
 
     public ConnectionState StateOf(NpgsqlConnection connection) => connection.FullState;
 
@@ -89,40 +103,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public Task CloseAsync(NpgsqlConnection connection) => connection.CloseAsync();
 
-    public async ValueTask<bool> RetireAsync(NpgsqlConnection connection, bool blocking)
-    {
-        var physical = Identify(connection);
-        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
-        {
-            try
-            {
-                using var neverMade = blocking
-                    ? connection.BeginBinaryExport(BreakingCopy)
-                    : await connection.BeginBinaryExportAsync(BreakingCopy).ConfigureAwait(false);
-            }
-            catch (ArgumentException)
-            {
-                // As wanted.
-            }
-            catch (PostgresException refused)
-            {
-                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
-                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-                {
-                    await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
-                }
-            }
-            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
-            {
-                // By itself.
-            }
-        }
-
-        var isBroken = connection.FullState == ConnectionState.Broken;
-        physical?.IsRetired = isBroken;
-        await CloseAsync(connection, blocking).ConfigureAwait(false);
-        return isBroken;
-    }
+    public Task<bool> RetireAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => Retire(connection));
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
@@ -138,19 +119,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public async ValueTask<bool> UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
+    public Task<bool> DiscardAllAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => DiscardAll(connection));
+
+    // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
+    public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
     {
-        try
+        if (!blocking)
         {
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
-            return false;
+            return new ValueTask(OwnThread.RunAsync(connection.UnprepareAll));
         }
-        catch (PostgresException error) when (error.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-        {
-            await ExecuteAsync(connection, "ROLLBACK", blocking).ConfigureAwait(false);
-            await UnprepareAsync(connection, blocking).ConfigureAwait(false);
-            return true;
-        }
+
+        connection.UnprepareAll();
+        return ValueTask.CompletedTask;
     }
 
     public async ValueTask CancelAsync(NpgsqlConnection connection, bool blocking)
@@ -211,41 +191,62 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _control.Dispose();
     }
 
-    private bool IsDirect(NpgsqlConnection connection)
+    private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };
+
+    private bool Retire(NpgsqlConnection connection)
     {
+        var physical = Identify(connection);
+        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
+        {
+            try
+            {
+                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
+            }
+            catch (ArgumentException)
+            {
+                // As wanted.
+            }
+            catch (PostgresException refused)
+            {
+                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
+                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
+                {
+                    Execute(connection, "ROLLBACK");
+                }
+            }
+            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
+            {
+                // By itself.
+            }
+        }
+
+        var isBroken = connection.FullState == ConnectionState.Broken;
+        physical?.IsRetired = isBroken;
+        connection.Close();
+        return isBroken;
+    }
+
+    private bool DiscardAll(NpgsqlConnection connection)
+    {
+        const string Discard = "DISCARD ALL";
+        var wasOpen = false;
         try
         {
-            return Identify(connection) is { IsDirect: true };
+            Execute(connection, Discard);
         }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException)
+        catch (PostgresException error)
+            when (error.SqlState is PostgresErrorCodes.ActiveSqlTransaction or PostgresErrorCodes.InFailedSqlTransaction)
         {
-            // Closed in this moment by the flow that holds it.
-            return false;
+            // A ROLLBACK in advance would save this, and leave a warning in the server's log for every return without a transaction.
+            Execute(connection, "ROLLBACK");
+            Execute(connection, Discard);
+            wasOpen = true;
         }
+
+        // Second, because Npgsql may prepare what goes through it, DISCARD ALL included.
+        connection.UnprepareAll();
+        return wasOpen;
     }
 
-    private static async ValueTask CloseAsync(NpgsqlConnection connection, bool blocking)
-    {
-        if (blocking)
-        {
-            connection.Close();
-        }
-        else
-        {
-            await connection.CloseAsync().ConfigureAwait(false);
-        }
-    }
-
-    private static async ValueTask UnprepareAsync(NpgsqlConnection connection, bool blocking)
-    {
-        if (blocking)
-        {
-            connection.UnprepareAll();
-        }
-        else
-        {
-            // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
-            await Task.Run(connection.UnprepareAll).ConfigureAwait(false);
-        }
-    }
+    private void Execute(NpgsqlConnection connection, string sql) => Synchronously.Result(ExecuteAsync(connection, sql, blocking: true));
 }

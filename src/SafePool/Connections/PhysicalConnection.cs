@@ -8,8 +8,8 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
     public bool IsDirect { get; } = isDirect;
 
-    /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened.</summary>
-    public long ExpiresAt { get; } = expiresAt;
+    /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
+    public long ExpiresAt { get; set; } = expiresAt;
 
     /// <summary>
     /// A late cancel may still be on its way to it: one round trip must absorb that before the connection is used again.
@@ -17,7 +17,7 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
     public bool NeedsFlush { get; set; }
 
     /// <summary>
-    /// Its prepared statements must be dropped before it is used again: it was closed by a user who had it without a lease, so that
+    /// Its prepared statements must be dropped before it is used again: it was closed by its user, or along with a reader, so that
     /// nothing could be said to the server on the way.
     /// </summary>
     public bool NeedsUnprepare { get; set; }

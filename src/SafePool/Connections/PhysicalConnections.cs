@@ -71,6 +71,13 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         _needsCare = true;
     }
 
+    /// <summary>It may come to rest, but nobody gets it any more: whoever takes it next retires it.</summary>
+    public void Expire(PhysicalConnection physical)
+    {
+        physical.ExpiresAt = long.MinValue;
+        RequireCare();
+    }
+
     public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
 
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>

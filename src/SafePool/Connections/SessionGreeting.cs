@@ -11,12 +11,18 @@ internal sealed class SessionGreeting(PoolSettings settings, ILogger logger)
 {
     private volatile bool _timeoutsVerified = settings.SessionTimeouts.Count == 0;
 
-    /// <summary>The first words with a new session: are the timeouts in force, then the user's hook. Tells whether no pooler is in between.</summary>
-    public async ValueTask<bool> GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <summary>The first words with a new session: whether no pooler is in between.</summary>
+    public async ValueTask<bool> IsDirectAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
         // Behind a pooler the id that a connection reports is not a backend's: to cancel or end it would hit a stranger.
         const string WhoAreYou = "SELECT pg_backend_pid()::text";
         var backend = await AskAsync(connection, WhoAreYou, null, blocking, cancellationToken).ConfigureAwait(false);
+        return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>The next: are the timeouts in force, then the user's hook.</summary>
+    public async ValueTask GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    {
         if (!_timeoutsVerified)
         {
             foreach (var timeout in settings.SessionTimeouts)
@@ -32,8 +38,6 @@ internal sealed class SessionGreeting(PoolSettings settings, ILogger logger)
             await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
             await RefuseOpenTransactionAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
         }
-
-        return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
     }
 
     private static async ValueTask RefuseOpenTransactionAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)

@@ -7,7 +7,7 @@ namespace SafePool.Leases;
 
 /// <summary>Leases that are handed out as plain connections, which return themselves when they are closed.</summary>
 /// <remarks>The user holds the connection, not the handle: the collector cannot find one that was lost. The scanner sees it like any other lease.</remarks>
-internal sealed class DropInConnections(PoolParts parts, ConnectionReturner returner, LeakDetector detector)
+internal sealed class DropInConnections(ConnectionReturner returner, LeakDetector detector)
 {
     public async ValueTask<NpgsqlConnection> DetachAsync(ValueTask<Lease> lease) => Detach(await lease.ConfigureAwait(false));
 
@@ -15,7 +15,6 @@ internal sealed class DropInConnections(PoolParts parts, ConnectionReturner retu
     {
         var slot = lease.Handle!.Slot;
         var connection = slot.Connection!;
-        var physical = parts.Settings.Reset == SessionReset.Strict ? parts.Source.Identify(connection) : null;
 
         // Kept by the slot, so that the collector does not take it for lost.
         slot.Handle = lease.Handle;
@@ -23,13 +22,13 @@ internal sealed class DropInConnections(PoolParts parts, ConnectionReturner retu
         {
             if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
             {
-                OnClosed(slot, lease.Id, connection, physical);
+                OnClosed(slot, lease.Id, connection);
             }
         };
         return connection;
     }
 
-    private void OnClosed(LeaseSlot slot, long leaseId, NpgsqlConnection connection, PhysicalConnection? physical)
+    private void OnClosed(LeaseSlot slot, long leaseId, NpgsqlConnection connection)
     {
         if (connection.FullState == ConnectionState.Broken)
         {
@@ -45,12 +44,6 @@ internal sealed class DropInConnections(PoolParts parts, ConnectionReturner retu
 
         // A closed connection could be opened again, past the gate; a disposed one cannot.
         connection.Dispose();
-        if (physical is not null)
-        {
-            physical.NeedsUnprepare = true;
-            parts.Physicals.RequireCare();
-        }
-
         returner.ReturnClosed(slot);
     }
 

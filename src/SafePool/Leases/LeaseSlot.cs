@@ -151,16 +151,16 @@ internal sealed class LeaseSlot
         }
     }
 
-    /// <summary>The leases of this slot that are remembered, the present one last. May miss one that changes in this moment.</summary>
+    /// <summary>The leases of this slot that are remembered, oldest first, the present one included. May miss one that changes in this moment.</summary>
     public IEnumerable<Tenancy> Remember()
     {
-        var present = _turn;
-        for (var i = 1u; i <= Remembered; i++)
+        var turn = _turn;
+        for (var i = turn + 1; i <= turn + Remembered; i++)
         {
-            var index = (present + i) & (Remembered - 1);
-            var tenancy = _tenancies[index];
+            var at = i & (Remembered - 1);
+            var tenancy = _tenancies[at];
             Volatile.ReadBarrier();
-            if (tenancy.LeaseId != 0 && _tenancies[index].LeaseId == tenancy.LeaseId)
+            if (tenancy.LeaseId != 0 && _tenancies[at].LeaseId == tenancy.LeaseId)
             {
                 yield return tenancy;
             }

@@ -225,7 +225,28 @@ internal sealed class RentDesk
 
         var lease = slot.Issue(request.Calls);
         request.Flow?.Issued(slot, lease.Id);
+        if (_parts.Settings.Reset == SessionReset.Strict)
+        {
+            NoteIfClosedByItsUser(slot, lease.Id);
+        }
+
         return lease;
+    }
+
+    /// <summary>What its user closes is at rest before anything could be said to the server; it is said before the next lease then.</summary>
+    private void NoteIfClosedByItsUser(LeaseSlot slot, long leaseId)
+    {
+        var connection = slot.Connection!;
+        var physical = _parts.Source.Identify(connection);
+        connection.StateChange += (_, change) =>
+        {
+            // Of a lease that has ended already the return closes it, and has said everything.
+            if (change.CurrentState == ConnectionState.Closed && slot.LeaseId == leaseId)
+            {
+                physical?.NeedsUnprepare = true;
+                _parts.Physicals.RequireCare();
+            }
+        };
     }
 
     private void OnQueued(Waiter waiter)

@@ -23,4 +23,11 @@ internal sealed class Outside(string server)
         await connection.OpenAsync();
         return await connection.AskAsync<T>(sql);
     }
+
+    public async Task DoAsync(string sql)
+    {
+        await using var connection = new NpgsqlConnection(_unpooled);
+        await connection.OpenAsync();
+        await connection.DoAsync(sql);
+    }
 }

@@ -19,6 +19,12 @@ internal static class Sessions
         return (T)(await command.ExecuteScalarAsync())!;
     }
 
+    public static async Task DoAsync(this NpgsqlConnection connection, string sql)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync();
+    }
+
     public static async Task DoAsync(this Lease lease, string sql)
     {
         await using var command = lease.CreateCommand(sql);

@@ -81,6 +81,32 @@ public sealed class WedgedServerTests : IAsyncLifetime
         await AssertQuarantinedAndThenFreeAsync(server);
     }
 
+    /// <summary>Each of these talks to the server in the close, and blocked for as long as Npgsql's command timeout allows.</summary>
+    [Theory]
+    [InlineData("transaction")]
+    [InlineData("BEGIN")]
+    [InlineData("hook")]
+    [InlineData("strict")]
+    [Trait("Conformance", "39")]
+    [Trait("Conformance", "73")]
+    public async Task Return_Blocking_IsBoundedAndQuarantinesUntilTheConnectionIsGone(string leftToDo)
+    {
+        await using var server = await CreateAsync(
+            leftToDo == "strict" ? SessionReset.Strict : SessionReset.Full, returning: leftToDo == "hook" ? "SELECT 1" : null);
+        var lease = server.Pool.Rent();
+        if (leftToDo == "transaction")
+        {
+            _ = lease.BeginTransaction();
+        }
+
+        lease.Do(leftToDo == "BEGIN" ? "BEGIN; SELECT 1" : "SELECT 1");
+        _proxy.Stall();
+
+        await Task.Run(lease.Dispose, Cancellation).WaitAsync(Bound, TimeProvider.System, Cancellation);
+
+        await AssertQuarantinedAndThenFreeAsync(server);
+    }
+
     [Fact]
     [Trait("Conformance", "73")]
     public async Task OtherPlaces_WhileOneReturnHangs_GoOnServing()
@@ -109,6 +135,7 @@ public sealed class WedgedServerTests : IAsyncLifetime
         Assert.False(server.Pool.TryRent(out _));
         Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == 112);
         await AssertFreeOnceGoneAsync(server);
+        Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == 113);
     }
 
     private async Task AssertFreeOnceGoneAsync(PoolOnServer server)
@@ -123,6 +150,12 @@ public sealed class WedgedServerTests : IAsyncLifetime
         Assert.Equal(1, server.Snapshot.Leased);
     }
 
-    private Task<PoolOnServer> CreateAsync(SessionReset reset = SessionReset.Full, int maxSize = 1)
-        => PoolOnServer.CreateAsync(options => (options.MaxSize, options.Reset) = (maxSize, reset), proxy: _proxy);
+    private Task<PoolOnServer> CreateAsync(SessionReset reset = SessionReset.Full, int maxSize = 1, string? returning = null)
+        => PoolOnServer.CreateAsync(
+            options =>
+            {
+                (options.MaxSize, options.Reset) = (maxSize, reset);
+                options.LeaseReturning = returning is null ? null : async (connection, _) => await connection.AskAsync<int>(returning);
+            },
+            proxy: _proxy);
 }

@@ -193,6 +193,28 @@ public sealed class ConnectionPoolReturnTests(ITestOutputHelper output)
         Assert.Equal(2, scripted.Source.Alive);
     }
 
+    /// <summary>In real time: a thread that blocks must not wait for a clock that a test, or a starved thread pool, does not move.</summary>
+    [Fact]
+    [Trait("Conformance", "73")]
+    public async Task Dispose_TheCloseHangs_EndsThoughTheClockStandsStillAndQuarantinesThePlace()
+    {
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(1);
+        await using var disposal = scripted;
+        scripted.Source.HoldNextClose();
+
+        await Task.Run(leases[0].Dispose, TestContext.Current.CancellationToken)
+            .WaitAsync(TimeSpan.FromSeconds(9), TimeProvider.System, TestContext.Current.CancellationToken);
+
+        Assert.Equal((0, 1), (scripted.Snapshot.Leased, scripted.Snapshot.Quarantined));
+        scripted.Source.ReleaseClose();
+        await scripted.UntilAsync(pool => pool.Quarantined == 0);
+
+        // It came to rest after all, but was told to end: nobody gets it.
+        using var lease = await scripted.BeginRent();
+        Assert.Equal(2, scripted.Source.NumberOf(lease.Connection));
+        Assert.Equal(1, scripted.Source.Alive);
+    }
+
     [Fact]
     [Trait("Conformance", "73")]
     public async Task DisposeAsync_TheCommandNeverEnds_QuarantinesThePlaceAndGoesOn()
