@@ -13,6 +13,9 @@ internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource sou
 {
     private static readonly TimeSpan _pause = TimeSpan.FromSeconds(1);
 
+    // Longer than the pause, so that a late look does not ask for ever.
+    private static readonly TimeSpan _freshFor = _pause * 2;
+
     private readonly Answer?[] _answers = new Answer?[ledger.Slots.Length];
     private long _nextQuestion = long.MinValue;
     private long _failedAt = long.MinValue;
@@ -40,9 +43,11 @@ internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource sou
         };
     }
 
-    /// <summary>Whether something was learned of a lease, or will not be: nobody is asked, or the server did not answer.</summary>
+    /// <summary>Whether something was learned of a lease just now, or will not be: nobody is asked, or the server did not answer.</summary>
     public bool HasAnswered(LeaseSlot slot, long leaseId)
-        => !isEnabled || SilentFor is not null || Volatile.Read(ref _answers[slot.Place])?.LeaseId == leaseId;
+        => !isEnabled
+            || SilentFor <= _freshFor
+            || (Volatile.Read(ref _answers[slot.Place]) is { } answer && answer.LeaseId == leaseId && clock.Since(answer.At) <= _freshFor);
 
     /// <summary>Begins to ask about all leases that are out, unless it is being asked, or was a moment ago.</summary>
     public void Ask()

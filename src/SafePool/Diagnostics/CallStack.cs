@@ -12,12 +12,28 @@ internal static partial class CallStack
     public static StackTrace Capture() => new(skipFrames: 1, fNeedFileInfo: false);
 
     public static string Format(StackTrace calls)
-        => string.Join(Environment.NewLine, calls.GetFrames().Select(Describe).OfType<string>());
+    {
+        List<string> lines = [];
+        var isStarted = false;
+        foreach (var frame in calls.GetFrames())
+        {
+            if (DiagnosticMethodInfo.Create(frame) is not { } method || IsForeign(method.DeclaringAssemblyName))
+            {
+                continue;
+            }
 
-    private static string? Describe(StackFrame frame)
-        => DiagnosticMethodInfo.Create(frame) is { } method && !IsForeign(method.DeclaringAssemblyName)
-            ? $"   at {Readable(method.DeclaringTypeName, method.Name)}"
-            : null;
+            var line = $"   at {Readable(method.DeclaringTypeName, method.Name)}";
+            if (!isStarted || line != lines[^1])
+            {
+                lines.Add(line);
+            }
+
+            // Below the first steps of a state machine stands the method that started it: the same in the source.
+            isStarted = !isStarted && method.Name == "MoveNext";
+        }
+
+        return string.Join(Environment.NewLine, lines);
+    }
 
     private static bool IsForeign(string assembly)
     {
@@ -27,31 +43,36 @@ internal static partial class CallStack
             || _foreign.Contains(name);
     }
 
-    /// <summary>What the compiler made of the source, read backwards: state machines, lambdas, local functions, closures.</summary>
+    /// <summary>What the compiler made of the source, read backwards: state machines, closures, lambdas, local functions.</summary>
     private static string Readable(string? type, string method)
     {
-        type = (type ?? "").Replace('+', '.');
-        if (StateMachine().Match(type) is { Success: true } machine)
+        var types = (type ?? "").Split('[')[0].Split('+').ToList();
+        if (StateMachine().Match(types[^1]) is { Success: true } machine)
         {
-            // 'Outer.<LoadAsync>d__3.MoveNext', or the same of a local function or lambda.
-            (type, method) = (machine.Groups["outer"].Value, machine.Groups["method"].Value);
+            // 'Outer+<LoadAsync>d__3.MoveNext', or the same of a local function or lambda.
+            method = machine.Groups["method"].Value;
+            types.RemoveAt(types.Count - 1);
         }
 
-        type = Closure().Replace(type, "");
+        types.RemoveAll(part => part.StartsWith("<>c", StringComparison.Ordinal));
         method = LocalFunction().Replace(method, "${outer}.${inner}");
         method = Lambda().Replace(method, "${outer}.(lambda)");
-        return type.Length == 0 ? method : $"{type}.{method}";
+        method = TopLevel().Replace(method, "${outer}");
+        return string.Join('.', types.Select(part => Arity().Replace(part, "")).Append(method).Where(part => part.Length > 0));
     }
 
-    [GeneratedRegex(@"^(?<outer>.*?)\.?<(?<method>.+)>d(__\d+)?(`\d+)?$")]
+    [GeneratedRegex(@"^<(?<method>.+)>d(__\d+)?(`\d+)?$")]
     private static partial Regex StateMachine();
 
-    [GeneratedRegex(@"\.<>c(__DisplayClass\d+_\d+)?(`\d+)?(?=\.|$)")]
-    private static partial Regex Closure();
-
-    [GeneratedRegex(@"<(?<outer>[^<>]+)>g__(?<inner>[^|]+)\|[\d_]+")]
+    [GeneratedRegex(@"<(?<outer>.+)>g__(?<inner>[^|]+)\|[\d_]+")]
     private static partial Regex LocalFunction();
 
-    [GeneratedRegex(@"<(?<outer>[^<>]+)>b__[\d_]+")]
+    [GeneratedRegex(@"<(?<outer>.+)>b__[\d_]+")]
     private static partial Regex Lambda();
+
+    [GeneratedRegex(@"<(?<outer>[^<>]+)>\$")]
+    private static partial Regex TopLevel();
+
+    [GeneratedRegex(@"`\d+")]
+    private static partial Regex Arity();
 }

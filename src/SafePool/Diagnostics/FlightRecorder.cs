@@ -39,12 +39,14 @@ internal sealed class FlightRecorder(LeaseLedger ledger, PoolClock clock)
     public List<FlightEvent> Events()
     {
         List<FlightEvent> events = [];
-        for (var i = 0; i < Capacity; i++)
+        var last = Volatile.Read(ref _recorded);
+        for (var i = 1; i <= Capacity; i++)
         {
-            var number = Volatile.Read(ref _ring[i].Number);
-            var happened = _ring[i].Event;
+            ref var entry = ref _ring[(last + i) & (Capacity - 1)];
+            var number = Volatile.Read(ref entry.Number);
+            var happened = entry.Event;
             Volatile.ReadBarrier();
-            if (number > 0 && Volatile.Read(ref _ring[i].Number) == number)
+            if (number > 0 && Volatile.Read(ref entry.Number) == number)
             {
                 events.Add(happened);
             }

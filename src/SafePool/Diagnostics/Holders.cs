@@ -47,7 +47,7 @@ internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, Backe
             Held = clock.Since(slot.RentedAt),
             Activity = backend is null ? seen.Activity : Refine(seen.Activity, backend),
             QuietFor = QuietFor(seen, backend),
-            BusyFor = seen.BusyFor,
+            BusyFor = backend is { State: "active", QueryAge: { } age } && age < seen.BusyFor ? age : seen.BusyFor,
             BusyShare = seen.BusyShare,
             BackendProcessId = ProcessIdOf(slot.Connection),
             TraceId = slot.Trace?.TraceId.ToHexString(),

@@ -18,9 +18,10 @@ internal sealed class AbandonedLeases(PoolParts parts, Reclaimer reclaimer)
             return;
         }
 
-        // With an open under way somebody will be served without this.
+        // With an open under way somebody will be served without this, and with a lease that is being taken away already.
         var counts = parts.Gate.Read();
-        if (counts is not { Waiting: > 0, Idle: 0, Opening: 0 })
+        var unserved = counts.Waiting - reclaimer.UnderWay;
+        if (unserved <= 0 || counts is not { Idle: 0, Opening: 0 })
         {
             return;
         }
@@ -29,10 +30,18 @@ internal sealed class AbandonedLeases(PoolParts parts, Reclaimer reclaimer)
             .Select(slot => (Slot: slot, Holder: parts.Holders.Describe(slot)))
             .Where(suspect => suspect.Holder is { } holder && IsAbandoned(holder, patience))
             .OrderByDescending(suspect => suspect.Holder!.QuietFor)
-            .Take(counts.Waiting);
+            .Take(unserved);
         foreach (var (slot, holder) in quietest.ToArray())
         {
-            reclaimer.TryTakeBack(LeakKind.Abandoned, slot, holder!);
+            if (parts.Inspector.HasAnswered(slot, holder!.LeaseId))
+            {
+                reclaimer.TryTakeBack(LeakKind.Abandoned, slot, holder);
+            }
+            else
+            {
+                // The server may have seen commands that fell between two looks.
+                parts.Inspector.Ask();
+            }
         }
     }
 

@@ -57,11 +57,6 @@ internal sealed class LeakDetector(PoolParts parts, AbandonedLeases abandoned)
         {
             _suspects.Add(slot);
         }
-        else if (!parts.Inspector.HasAnswered(slot, leaseId))
-        {
-            // Said at one of the next looks, with the answer.
-            parts.Inspector.Ask();
-        }
         else if (parts.Holders.Describe(slot) is { } holder && holder.LeaseId == leaseId)
         {
             Tell(slot, report, holder);
@@ -71,7 +66,18 @@ internal sealed class LeakDetector(PoolParts parts, AbandonedLeases abandoned)
     private void Tell(LeaseSlot slot, OverdueReport report, LeaseHolder holder)
     {
         var busyThreshold = parts.Settings.Leaks.BusyThreshold;
-        if (holder.IsBusy && holder.Held < (busyThreshold > holder.Threshold ? busyThreshold : holder.Threshold * 2))
+        var onlyMentions = holder.IsBusy && holder.Held < (busyThreshold >= holder.Threshold ? busyThreshold : holder.Threshold * 2);
+        if (onlyMentions && report.IsBusyMentioned)
+        {
+            return;
+        }
+
+        if (!parts.Inspector.HasAnswered(slot, holder.LeaseId))
+        {
+            // Said at one of the next looks, with the answer.
+            parts.Inspector.Ask();
+        }
+        else if (onlyMentions)
         {
             if (report.TryMentionBusy())
             {

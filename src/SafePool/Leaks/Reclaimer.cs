@@ -1,5 +1,8 @@
+using System.Data;
+using Npgsql;
 using SafePool.Connections;
 using SafePool.Leases;
+using SafePool.Maintenance;
 
 namespace SafePool.Leaks;
 
@@ -9,6 +12,11 @@ namespace SafePool.Leaks;
 /// </remarks>
 internal sealed class Reclaimer(PoolParts parts, ConnectionReturner returner)
 {
+    private int _underWay;
+
+    /// <summary>How many leases are being taken away: their places will be free in a moment, or quarantined.</summary>
+    public int UnderWay => Volatile.Read(ref _underWay);
+
     /// <summary>False when the lease was returned in this moment.</summary>
     public bool TryTakeBack(LeakKind kind, LeaseSlot slot, LeaseHolder holder)
     {
@@ -28,7 +36,23 @@ internal sealed class Reclaimer(PoolParts parts, ConnectionReturner returner)
         parts.Reports.Say(kind, slot, holder);
 
         // Never throws; it goes on by itself when the server is slow to answer.
-        _ = returner.ReturnAsync(slot, blocking: false, retire: true).AsTask();
+        Interlocked.Increment(ref _underWay);
+        _ = RetireAsync(slot, slot.Connection!);
         return true;
+    }
+
+    private async Task RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
+    {
+        await returner.ReturnAsync(slot, blocking: false, retire: true).ConfigureAwait(false);
+        Interlocked.Decrement(ref _underWay);
+
+        // Not closed yet when it was quarantined.
+        while (parts.Source.StateOf(connection) != ConnectionState.Closed)
+        {
+            await Task.Delay(MaintenanceLoop.Period, parts.Time).ConfigureAwait(false);
+        }
+
+        // Whoever kept it could open a closed connection again, past the gate; a disposed one he cannot.
+        connection.Dispose();
     }
 }

@@ -7,7 +7,7 @@ namespace SafePool.Leases;
 /// <summary>Finds rents that are made while the same flow holds a lease, and the deadlock in which every holder waits for another one.</summary>
 /// <remarks>
 /// A rent is noted in an <see cref="AsyncLocal{T}"/> of the pool, in the caller's own context: so <see cref="Enter"/> must run before the first await. What has ended
-/// is skipped when the next rent is noted, so a loop of rents makes no chain. Nothing here refers to a <see cref="LeaseHandle"/>.
+/// is forgotten when the next rent is noted, so a loop of rents makes no chain. Nothing here refers to a <see cref="LeaseHandle"/>.
 /// </remarks>
 internal sealed class NestedRents(PoolParts parts)
 {
@@ -20,13 +20,8 @@ internal sealed class NestedRents(PoolParts parts)
     /// <exception cref="InvalidOperationException">It is nested, and that is not allowed.</exception>
     public RentFlow Enter(in RentSite site)
     {
-        var outer = _current.Value;
-        while (outer is { IsAlive: false })
-        {
-            outer = outer.Outer;
-        }
-
-        var flow = new RentFlow(outer, site, parts.Watch.CurrentTrace());
+        var flow = new RentFlow(_current.Value, site, parts.Watch.CurrentTrace());
+        flow.Shorten();
         if (flow.NearestHolding() is { } holding)
         {
             Object(flow, holding);

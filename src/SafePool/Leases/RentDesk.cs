@@ -67,18 +67,18 @@ internal sealed class RentDesk
 
         var request = new RentRequest(
             site, Options: null, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), CancellationToken.None);
-        for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
+        var isRented = false;
+        try
         {
-            if (Synchronously.Result(TryReadyAsync(slot, blocking: true)))
+            return isRented = TryRent(request, held, out lease);
+        }
+        finally
+        {
+            if (!isRented)
             {
-                lease = Synchronously.Result(IssueAsync(slot, request));
-                return true;
+                request.Flow?.Ended();
             }
         }
-
-        request.Flow?.Ended();
-        lease = default;
-        return _parts.Gate.IsClosed ? throw _refusals.Closed() : false;
     }
 
     /// <summary>Cancels what runs on a lease.</summary>
@@ -88,6 +88,21 @@ internal sealed class RentDesk
         {
             Synchronously.Result(_parts.Source.CancelAsync(connection, blocking: true));
         }
+    }
+
+    private bool TryRent(in RentRequest request, LeaseSlot? held, out Lease lease)
+    {
+        for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
+        {
+            if (Synchronously.Result(TryReadyAsync(slot, blocking: true)))
+            {
+                lease = Synchronously.Result(IssueAsync(slot, request));
+                return true;
+            }
+        }
+
+        lease = default;
+        return _parts.Gate.IsClosed ? throw _refusals.Closed() : false;
     }
 
     private async ValueTask<Lease> RentInFlowAsync(RentRequest request)

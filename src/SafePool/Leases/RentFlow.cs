@@ -5,12 +5,26 @@ namespace SafePool.Leases;
 /// <summary>One rent as a link of the flow that made it: what the flow held or waited for before, and what became of this one.</summary>
 internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
 {
+    private RentFlow? _outer = outer;
     private LeaseSlot? _slot;
     private long _leaseId;
     private volatile bool _isOver;
 
-    /// <summary>The rent within which this one was made; it may be over by now.</summary>
-    public RentFlow? Outer { get; } = outer;
+    /// <summary>The rent within which this one was made; of those that are over, none is kept.</summary>
+    public RentFlow? Outer
+    {
+        get
+        {
+            // Flows may share this link and race here: all skip the same, for what is over stays so.
+            var outer = _outer;
+            while (outer is { IsAlive: false })
+            {
+                outer = outer._outer;
+            }
+
+            return _outer = outer;
+        }
+    }
 
     public RentSite Site { get; } = site;
 
@@ -29,6 +43,14 @@ internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
 
     /// <summary>It got no lease.</summary>
     public void Ended() => _isOver = true;
+
+    /// <summary>Forgets every outer rent that is over, however far out: otherwise a flow that always holds one of its leases would make a chain without end.</summary>
+    public void Shorten()
+    {
+        for (var flow = Outer; flow is not null; flow = flow.Outer)
+        {
+        }
+    }
 
     /// <summary>Whether this rent was made while the flow held a lease, directly or further out.</summary>
     public RentFlow? NearestHolding()

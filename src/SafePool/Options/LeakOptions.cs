@@ -30,6 +30,7 @@ public sealed class LeakOptions
 
     /// <summary>Gets or sets how long a lease on which a command runs may be held before it is reported as overdue all the same.</summary>
     /// <value>Default: <see langword="null"/>, ten times <see cref="Threshold"/>. Range: at least <see cref="Threshold"/>, up to 30 days.</value>
+    /// <remarks>For a lease whose <see cref="RentOptions.ExpectedHold"/> is longer than this, twice that.</remarks>
     public TimeSpan? BusyThreshold
     {
         get => _busyThreshold;

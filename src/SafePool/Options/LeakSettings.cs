@@ -49,7 +49,7 @@ internal sealed record LeakSettings(
 
             if (options.Tracking == LeaseTracking.Off)
             {
-                faults.Add("Leaks.AbandonAfter needs Leaks.Tracking other than Off: nobody would learn whose lease was taken away.");
+                faults.Add($"Leaks.AbandonAfter ({abandonAfter}) needs Leaks.Tracking other than Off: nobody would learn whose lease was taken away. Set Tracking to CallSite or Adaptive, or leave AbandonAfter null.");
             }
         }
         else if (options.TerminateRunning)
