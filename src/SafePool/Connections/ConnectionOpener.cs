@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Diagnostics;
+using SafePool.Errors;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -287,7 +288,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         catch (OperationCanceledException) when (timeout.IsCancellationRequested && !_closing.IsCancellationRequested)
         {
             throw new NpgsqlException(
-                $"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
+                $"No connection was open within ConnectTimeout ({Sentences.Duration(parts.Settings.ConnectTimeout)}).", new TimeoutException());
         }
     }
 
