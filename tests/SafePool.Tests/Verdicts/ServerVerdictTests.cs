@@ -119,6 +119,21 @@ public sealed class ServerVerdictTests : IAsyncLifetime
         await (await patient).DisposeAsync();
     }
 
+    /// <summary>A server that refuses the control connection has answered: it must not pass for one that is down.</summary>
+    [Fact]
+    public async Task SlowQueries_TheServerIsFullAndRefusesToBeAsked_IsNotTakenForUnreachable()
+    {
+        await using var full = await FullServer.StartAsync(room: 2);
+        await using var scene = await Scene.CreateAsync(3, options => options.Leaks.InspectBackends = true, server: full.ConnectionString);
+        scene.Start(2, service => service.ReportAsync());
+        await scene.BusyAsync(2);
+
+        var error = await scene.FailAsync<PoolExhaustedException>();
+
+        AssertFirst(error.Diagnosis, PoolVerdict.SlowQueries, 2);
+        Assert.Equal(PoolVerdict.ServerFull, error.Diagnosis.Evidence[1].Verdict);
+    }
+
     private static void AssertFirst(Diagnosis diagnosis, PoolVerdict verdict, int places)
         => Assert.Equal((verdict, places), (diagnosis.Verdict, diagnosis.Evidence[0].Places));
 }
