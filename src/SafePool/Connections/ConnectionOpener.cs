@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Diagnostics;
+using SafePool.Errors;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -315,7 +316,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         bool IsOutOfTime() => timeout.IsCancellationRequested && !_closing.IsCancellationRequested;
 
         NpgsqlException OutOfTime()
-            => new($"No connection was open within ConnectTimeout ({parts.Settings.ConnectTimeout}).", new TimeoutException());
+            => new($"No connection was open within ConnectTimeout ({Sentences.Duration(parts.Settings.ConnectTimeout)}).", new TimeoutException());
     }
 
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)

@@ -18,7 +18,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
 
     public Task<bool> TerminateAsync(NpgsqlConnection target) => SignalAsync("terminate", "pg_terminate_backend", target);
 
-    /// <summary>What <c>pg_stat_activity</c> says about some sessions; null when it could not be asked.</summary>
+    /// <summary>What <c>pg_stat_activity</c> says about some sessions: nothing when the server refuses (it may be full), null when it does not answer.</summary>
     public async Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IEnumerable<NpgsqlConnection> targets)
     {
         var found = new Dictionary<NpgsqlConnection, BackendActivity>();
@@ -27,7 +27,8 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             var answers = await ActAsync(
                 "inspect",
                 host.Key,
-                (server, cancellation) => ActivityQuery.RunAsync(server, [.. host.Select(session => session.ProcessId)], cancellation)).ConfigureAwait(false);
+                (server, cancellation) => ActivityQuery.RunAsync(server, [.. host.Select(session => session.ProcessId)], cancellation),
+                refused: []).ConfigureAwait(false);
             if (answers is null)
             {
                 return null;
@@ -81,7 +82,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         return await ActAsync(task, host, (server, cancellation) => CallAsync(server, sql, cancellation)).ConfigureAwait(false) is true;
     }
 
-    private async Task<T?> ActAsync<T>(string task, Host host, Func<NpgsqlDataSource, CancellationToken, Task<T>> act)
+    private async Task<T?> ActAsync<T>(string task, Host host, Func<NpgsqlDataSource, CancellationToken, Task<T>> act, T? refused = default)
     {
         using var patience = new CancellationTokenSource(_patience, clock);
         try
@@ -101,7 +102,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         catch (Exception error)
         {
             Log.ControlFailed(logger, settings.Name, task, error);
-            return default;
+            return error is PostgresException ? refused : default;
         }
     }
 

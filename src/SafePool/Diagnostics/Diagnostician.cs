@@ -16,26 +16,25 @@ internal sealed class Diagnostician(PoolParts parts)
     /// <param name="failed">Who failed: an activity, a <see cref="RentFlow"/> or nothing; no longer in the queue.</param>
     /// <param name="isDeadlock">Its waiting closed a circle.</param>
     public Diagnosis Diagnose(GateCounts counts, ImmutableArray<LeaseHolder> holders, object? failed, bool isDeadlock)
-        => VerdictFinder.Find(new PoolFacts
+    {
+        object?[] waiting = [.. parts.Gate.Waiting(WaitersLookedAt), failed];
+        return VerdictFinder.Find(new PoolFacts
         {
             Counts = counts,
             Holders = holders,
-            WaitingHolders = WaitingHolders(holders, failed),
+            WaitingHolders = WaitingHolders(holders, waiting),
+            InnerSite = InnerSite(waiting),
             IsDeadlock = isDeadlock,
             Opens = parts.Opens.Read(),
             ServerSilentFor = parts.Inspector.SilentFor,
-            Threads = new ThreadFacts
-            {
-                PendingWorkItems = ThreadPool.PendingWorkItemCount,
-                Threads = ThreadPool.ThreadCount,
-                Lateness = parts.Vitals.Lateness(),
-            },
+            Threads = parts.Vitals.Threads(),
             RentsPerSecond = parts.Vitals.RentsPerSecond(),
             MeanHold = parts.Watch.Holds.Mean(),
             MedianHoldElsewhere = MedianHoldElsewhere,
             HasStatementTimeout = parts.Settings.SessionTimeouts.Any(timeout => timeout.Parameter == "statement_timeout"),
             MinSize = parts.Settings.MinSize,
         });
+    }
 
     private TimeSpan? MedianHoldElsewhere(LeaseHolder holder)
     {
@@ -51,13 +50,13 @@ internal sealed class Diagnostician(PoolParts parts)
     }
 
     /// <summary>The holders that wait themselves: by flow where flows are followed, otherwise by trace.</summary>
-    private ImmutableHashSet<long> WaitingHolders(ImmutableArray<LeaseHolder> holders, object? failed)
+    private static ImmutableHashSet<long> WaitingHolders(ImmutableArray<LeaseHolder> holders, object?[] waiting)
     {
         var leases = ImmutableHashSet.CreateBuilder<long>();
         var traces = new HashSet<string>();
-        foreach (var waiting in parts.Gate.Waiting(WaitersLookedAt).Append(failed))
+        foreach (var who in waiting)
         {
-            switch (waiting)
+            switch (who)
             {
                 case RentFlow flow:
                     leases.UnionWith(flow.HeldLeases());
@@ -71,4 +70,10 @@ internal sealed class Diagnostician(PoolParts parts)
         leases.UnionWith(holders.Where(holder => holder.TraceId is { } trace && traces.Contains(trace)).Select(holder => holder.LeaseId));
         return leases.ToImmutable();
     }
+
+    private static string? InnerSite(object?[] waiting)
+        => waiting.OfType<RentFlow>()
+            .Where(flow => flow.NearestHolding() is not null)
+            .GroupBy(flow => flow.Site.ToString())
+            .MaxBy(flows => flows.Count())?.Key;
 }

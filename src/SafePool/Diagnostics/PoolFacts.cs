@@ -14,12 +14,15 @@ internal sealed record PoolFacts
     /// <summary>The holders that are waiting for another lease themselves, by lease id.</summary>
     public ImmutableHashSet<long> WaitingHolders { get; init; } = [];
 
+    /// <summary>Where most of them wait; null when that is not known, without <see cref="LeakOptions.NestedRents"/>.</summary>
+    public string? InnerSite { get; init; }
+
     /// <summary>The flow of the rent that failed closed the circle: every holder waits.</summary>
     public bool IsDeadlock { get; init; }
 
     public OpenFacts Opens { get; init; } = new();
 
-    /// <summary>For how long the server has not answered the control connection; null when it has, or was not asked.</summary>
+    /// <summary>How long ago the server last failed to answer the control connection; null when it has answered since, or was not asked.</summary>
     public TimeSpan? ServerSilentFor { get; init; }
 
     public ThreadFacts Threads { get; init; } = new();
@@ -54,12 +57,16 @@ internal sealed record OpenFacts
 /// <summary>How the thread pool fares.</summary>
 internal sealed record ThreadFacts
 {
-    public long PendingWorkItems { get; init; }
+    /// <summary>How many work items were queued at every look; fewer than now.</summary>
+    public long Waiting { get; init; }
+
+    /// <summary>How many were done between the first look and now.</summary>
+    public long Done { get; init; }
+
+    public TimeSpan Elapsed { get; init; }
 
     public int Threads { get; init; }
 
-    /// <summary>By how much the pool's own timer is late.</summary>
-    public TimeSpan Lateness { get; init; }
-
-    public bool IsStarved => PendingWorkItems > 0 && Lateness >= TimeSpan.FromSeconds(1);
+    /// <summary>At this rate the last of them waits for more than a second.</summary>
+    public bool IsStarved => Waiting * Elapsed.TotalSeconds > Done;
 }

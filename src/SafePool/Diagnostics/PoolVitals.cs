@@ -2,39 +2,53 @@ using SafePool.Maintenance;
 
 namespace SafePool.Diagnostics;
 
-/// <summary>The pulse of a pool: whether its timer comes in time, and how many leases it issues.</summary>
-/// <remarks>Written by the timer alone. The timer needs a thread of the thread pool like everybody else, so one that is late tells of starvation.</remarks>
+/// <summary>The pulse of a pool: how many leases it issues, and how the thread pool fares meanwhile.</summary>
+/// <remarks>
+/// <para>
+/// Starvation is told by what is queued and what gets done, not by how late the pool's own work is: the runtime lets timers overtake, and what is queued globally
+/// overtakes what is queued locally.
+/// </para>
+/// <para>Written by the timer alone. Threads are watched in the system's time, whatever the pool's clock is: they wait in real time.</para>
+/// </remarks>
 internal sealed class PoolVitals(PoolClock clock)
 {
     private const int Beats = 16;
-    private static readonly TimeSpan _memory = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan _window = TimeSpan.FromSeconds(1);
 
-    private readonly (long At, long Rents)[] _beats = new (long At, long Rents)[Beats];
+    private readonly Pulse[] _beats = new Pulse[Beats];
     private long _count;
     private long _lastBeat = clock.Exact;
-    private long _lateAt = long.MinValue;
-    private long _lateTicks;
 
     public void Beat(long totalRents)
     {
-        var now = clock.Exact;
-        var late = clock.Since(Volatile.Read(ref _lastBeat)) - MaintenanceLoop.Period;
-        if (late >= Late(now))
-        {
-            Volatile.Write(ref _lateTicks, late.Ticks);
-            Volatile.Write(ref _lateAt, now);
-        }
-
-        _beats[_count++ % Beats] = (now, totalRents);
-        Volatile.Write(ref _lastBeat, now);
+        _beats[_count % Beats] = new Pulse(
+            clock.Exact, totalRents, TimeProvider.System.GetTimestamp(), ThreadPool.PendingWorkItemCount, ThreadPool.CompletedWorkItemCount);
+        Volatile.Write(ref _lastBeat, clock.Exact);
+        Volatile.Write(ref _count, _count + 1);
     }
 
-    /// <summary>By how much the timer is late now, or was at worst in the last seconds.</summary>
-    public TimeSpan Lateness()
+    /// <summary>What was queued all the time, and what got done, in the last second or a little more; nothing when too few beats have watched.</summary>
+    public ThreadFacts Threads()
     {
-        var now = clock.Since(Volatile.Read(ref _lastBeat)) - MaintenanceLoop.Period;
-        var worst = Late(clock.Exact);
-        return now > worst ? now : worst;
+        var waiting = ThreadPool.PendingWorkItemCount;
+        var isWatched = clock.Since(Volatile.Read(ref _lastBeat)) - MaintenanceLoop.Period >= _window;
+        var count = Volatile.Read(ref _count);
+        for (var i = count - 1; i >= 0 && i > count - Beats; i--)
+        {
+            var beat = _beats[i % Beats];
+            var elapsed = TimeProvider.System.GetElapsedTime(beat.SystemAt);
+            if (elapsed >= _window)
+            {
+                return isWatched
+                    ? new ThreadFacts { Waiting = waiting, Done = ThreadPool.CompletedWorkItemCount - beat.Done, Elapsed = elapsed, Threads = ThreadPool.ThreadCount }
+                    : new ThreadFacts();
+            }
+
+            waiting = Math.Min(waiting, beat.Waiting);
+            isWatched = true;
+        }
+
+        return new ThreadFacts();
     }
 
     /// <summary>Leases issued per second over the last few seconds; 0 before two beats.</summary>
@@ -52,8 +66,5 @@ internal sealed class PoolVitals(PoolClock clock)
         return elapsed > 0 ? (newest.Rents - oldest.Rents) / elapsed : 0;
     }
 
-    private TimeSpan Late(long now)
-        => Volatile.Read(ref _lateAt) is var at and not long.MinValue && clock.Provider.GetElapsedTime(at, now) < _memory
-            ? TimeSpan.FromTicks(Volatile.Read(ref _lateTicks))
-            : TimeSpan.Zero;
+    private readonly record struct Pulse(long At, long Rents, long SystemAt, long Waiting, long Done);
 }

@@ -8,15 +8,19 @@ namespace SafePool.Diagnostics;
 /// <remarks>
 /// <para>
 /// Every place that cannot serve is put down to exactly one cause, the first that fits in the order below; the cause with most places is the verdict, the earlier one if
-/// two have as many. <see cref="PoolVerdict.Undersized"/> is what is left when nothing is wrong with any holder, so it never outweighs another.
+/// two have as many. <see cref="PoolVerdict.Undersized"/> is what is left when nothing is wrong with any holder, so it never outweighs another. Starvation is
+/// told besides even where it accounts for no place: threads that block in a rent are what a leak leads to.
 /// </para>
 /// <para>
-/// Holds of less than a second tell nothing: at four looks a second they were seen too seldom.
+/// Holds of less than a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
+/// says of the present one can tell them apart.
 /// </para>
 /// </remarks>
 internal static class VerdictFinder
 {
     private static readonly TimeSpan _telling = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan _stale = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _recently = TimeSpan.FromSeconds(10);
 
     public static Diagnosis Find(PoolFacts facts)
@@ -30,9 +34,10 @@ internal static class VerdictFinder
             .GroupBy(holder => CauseOf(holder, facts))
             .Select(cause => (Verdict: cause.Key, Places: cause.Count(), Holders: cause.ToImmutableArray()))
             .Append(OfPlacesWithoutConnection(facts))
+            .Append((Verdict: PoolVerdict.ThreadPoolStarvation, Places: 0, Holders: []))
             .GroupBy(cause => cause.Verdict)
             .Select(cause => (Verdict: cause.Key, Places: cause.Sum(part => part.Places), Holders: cause.SelectMany(part => part.Holders).ToImmutableArray()))
-            .Where(cause => cause.Places > 0)
+            .Where(cause => cause.Places > 0 || (cause.Verdict == PoolVerdict.ThreadPoolStarvation && facts.Threads.IsStarved))
             .OrderBy(cause => cause.Verdict == PoolVerdict.Undersized)
             .ThenByDescending(cause => cause.Places)
             .ThenBy(cause => Rank(cause.Verdict))
@@ -40,6 +45,12 @@ internal static class VerdictFinder
             .ToImmutableArray();
         return new Diagnosis(evidence.IsEmpty ? [VerdictSentences.Explain(PoolVerdict.Undersized, 0, [], facts)] : evidence);
     }
+
+    /// <summary>For how long the present command has been running, as far as is known.</summary>
+    public static TimeSpan RunningFor(LeaseHolder holder)
+        => holder.Backend is { } backend && backend.StateAge < holder.BusyFor ? backend.StateAge : holder.BusyFor;
+
+    public static bool IsTelling(LeaseHolder holder) => holder.Held >= _telling;
 
     private static PoolVerdict CauseOf(LeaseHolder holder, PoolFacts facts)
     {
@@ -60,15 +71,20 @@ internal static class VerdictFinder
             return PoolVerdict.ThreadPoolStarvation;
         }
 
-        if (holder.IsBusy && holder.BusyFor >= _telling)
+        if (holder.IsBusy && holder.BusyFor >= _telling && !HasBegunAnew(holder))
         {
             return facts.ServerSilentFor is null ? PoolVerdict.SlowQueries : PoolVerdict.ServerUnreachable;
         }
 
-        return holder.Held >= _telling && !holder.IsBusy && (holder.BusyShare <= 0.5 || holder.Activity == LeaseActivity.IdleInTransaction)
-            ? PoolVerdict.IdleHolders
-            : PoolVerdict.Undersized;
+        return IsTelling(holder) && IsMostlyIdle(holder) ? PoolVerdict.IdleHolders : PoolVerdict.Undersized;
     }
+
+    /// <summary>One that is at work now, and was never seen at work before, has not been watched for long enough.</summary>
+    private static bool IsMostlyIdle(LeaseHolder holder)
+        => holder.IsBusy ? holder.BusyShare is > 0 and <= 0.5 : holder.BusyShare <= 0.5 || holder.Activity == LeaseActivity.IdleInTransaction;
+
+    /// <summary>The server has seen a command begin since the first look that found one running; an answer is up to a second and a half old.</summary>
+    private static bool HasBegunAnew(LeaseHolder holder) => RunningFor(holder) < _stale && RunningFor(holder) < holder.BusyFor - _look;
 
     /// <summary>Places that hold no lease: being opened, not to be opened, or waiting for a connection to die.</summary>
     private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesWithoutConnection(PoolFacts facts)

@@ -20,7 +20,7 @@ internal static class Sentences
 
     public static string ConnectTimeout(PoolSnapshot pool, AcquirePhase phase, TimeSpan waited, Diagnosis diagnosis)
     {
-        var wait = phase == AcquirePhase.Opening ? "for a connection to open" : "in the queue for one of the opens under way";
+        var wait = phase == AcquirePhase.Opening ? "for a connection to open" : "for a connection, and none could be opened";
         return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}";
     }
 

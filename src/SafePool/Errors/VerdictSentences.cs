@@ -33,46 +33,50 @@ internal static class VerdictSentences
             PoolVerdict.ServerFull => Full(facts),
             PoolVerdict.ServerUnreachable => Unreachable(holders, facts),
             PoolVerdict.SlowConnects => SlowConnects(facts),
-            _ => Undersized(facts),
+            _ => Undersized(holders, facts),
         };
         return new VerdictEvidence(verdict, places, text, remedy);
     }
 
     private static (string Text, string Remedy) Leak(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
-        var lost = holders.Count(holder => holder.IsLost);
-        var lostOnes = lost > 0 ? $" ({Number(lost)} of them lost: nothing refers to them any more)" : "";
-        return ($"{Crowd(holders)} and {Quiet(holders)}{lostOnes}{Elsewhere(holders[0], facts)}.", "Dispose the lease with 'using'.");
+        var lost = Some(holders, holder => holder.IsLost, "lost (nothing refers to them any more)");
+        return ($"{Crowd(holders)} and {Quiet(holders)}{lost}{InTransaction(holders)}{Elsewhere(holders[0], facts)}.", "Dispose the lease with 'using'.");
     }
 
     private static (string Text, string Remedy) Idle(ImmutableArray<LeaseHolder> holders)
     {
-        var inTransaction = holders.Count(holder => holder.Activity == LeaseActivity.IdleInTransaction);
-        var transactions = inTransaction > 0 ? $", {Number(inTransaction)} of them idle in a transaction" : "";
+        var transactions = InTransaction(holders);
         return (
             $"{Crowd(holders)} and {Have(holders)} been held for {Range(holders, holder => holder.Held)} mostly without a command{transactions}.",
-            inTransaction > 0
+            transactions.Length > 0
                 ? "Do slow work (HTTP calls, queues, locks) before the transaction begins or after it has ended; IdleInTransactionTimeout bounds it."
                 : "Do slow work (HTTP calls, queues, locks) before renting or after returning.");
     }
 
     private static (string Text, string Remedy) Slow(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
-        var waits = holders.Select(holder => holder.Backend?.WaitEvent).OfType<string>().GroupBy(wait => wait).MaxBy(group => group.Count());
-        var waiting = waits is null ? "" : $", {Number(waits.Count())} of them wait for {waits.Key}";
+        var wait = holders.Select(holder => holder.Backend?.WaitEvent).OfType<string>().GroupBy(wait => wait).MaxBy(group => group.Count())?.Key;
+        var waiting = wait is null ? "" : Some(holders, holder => holder.Backend?.WaitEvent == wait, $"waiting for {wait}");
+        var reading = Some(holders, holder => holder.Activity == LeaseActivity.Reading, "with an open reader");
         return (
-            $"{Crowd(holders)} and {Have(holders)} been running a command for {Range(holders, holder => holder.BusyFor)}{waiting}.",
+            $"{Crowd(holders)} and {Have(holders)} been running a command for {Range(holders, VerdictFinder.RunningFor)}{reading}{waiting}.",
             facts.HasStatementTimeout ? "Look at these queries, or lower StatementTimeout." : "Look at these queries, and bound them with StatementTimeout (now none).");
     }
 
     private static (string Text, string Remedy) Nested(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
-        => (
-            $"{Crowd(holders)} by flows that are waiting for another lease{(facts.IsDeadlock ? ", and so is every other holder: a deadlock" : "")}.",
-            "Rent once in a flow and pass the lease down, or return the first before renting the second (NestedRents = Warn shows where).");
+    {
+        var inner = facts.InnerSite is { } site ? $" at {site}" : "";
+        var deadlock = facts.IsDeadlock ? ": a deadlock, so this rent failed at once" : "";
+        var where = facts.InnerSite is null ? " (NestedRents = Warn shows where)" : "";
+        return (
+            $"{Crowd(holders)} by flows that are waiting for another lease{inner}{deadlock}.",
+            $"Rent once in a flow and pass the lease down, or return the first before renting the second{where}.");
+    }
 
     private static (string Text, string Remedy) Starved(PoolFacts facts)
         => (
-            $"{Number(facts.Threads.PendingWorkItems)} work items wait for {Number(facts.Threads.Threads)} threads, and the pool's own timer is {Sentences.Duration(facts.Threads.Lateness)} late: who could return a lease gets no thread.",
+            $"{Number(facts.Threads.Waiting)} work items wait for one of {Number(facts.Threads.Threads)} threads, and {Number(facts.Threads.Done)} were done in the last {Sentences.Duration(facts.Threads.Elapsed)}: whoever could return a lease gets none.",
             "Do not block thread-pool threads (.Result, .Wait(), synchronous calls in asynchronous code).");
 
     private static (string Text, string Remedy) Full(PoolFacts facts)
@@ -82,13 +86,22 @@ internal static class VerdictSentences
 
     private static (string Text, string Remedy) Unreachable(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
-        var error = facts.Opens.LastError is { } last
-            ? $"The last open failed {Sentences.Duration(facts.Opens.SinceLastError)} ago: {FirstLine(last)}."
-            : facts.ServerSilentFor is { } silent
-            ? $"The server has not answered the control connection since {Sentences.Duration(silent)} ago."
-            : $"{Number(facts.Counts.Quarantined)} connections do not answer and cannot be closed.";
-        var stuck = holders.IsEmpty ? "" : $" {Number(holders.Length)} commands have had no answer for {Range(holders, holder => holder.BusyFor)}.";
-        return (error + stuck, "Check that the server is up and that the network lets packets through.");
+        const string remedy = "Check that the server is up and that the network lets packets through.";
+        var silence = facts.ServerSilentFor is { } silent ? $"; nor did the server answer the control connection {Sentences.Duration(silent)} ago" : "";
+        var stuck = holders.Length switch
+        {
+            0 => "",
+            1 => $"1 command has had no answer for {Range(holders, VerdictFinder.RunningFor)}{silence}. ",
+            _ => $"{Number(holders.Length)} commands have had no answer for {Range(holders, VerdictFinder.RunningFor)}{silence}. ",
+        };
+        var opens = facts.Opens.LastError is { } last ? $"The last open failed {Sentences.Duration(facts.Opens.SinceLastError)} ago: {FirstLine(last)}. " : "";
+        var dying = facts.Counts.Quarantined switch
+        {
+            0 => "",
+            1 => "1 connection does not answer and cannot be closed. ",
+            var quarantined => $"{Number(quarantined)} connections do not answer and cannot be closed. ",
+        };
+        return ((stuck + opens + dying).TrimEnd(), remedy);
     }
 
     private static (string Text, string Remedy) SlowConnects(PoolFacts facts)
@@ -98,16 +111,26 @@ internal static class VerdictSentences
         return ($"{pending}{last}. No open has failed.", $"Look at name lookup, TLS and authentication, or keep connections open with MinSize (now {Number(facts.MinSize)}).");
     }
 
-    private static (string Text, string Remedy) Undersized(PoolFacts facts)
+    private static (string Text, string Remedy) Undersized(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
-        var hold = facts.MeanHold is { } mean ? $", held for {Sentences.Duration(mean)} on average" : "";
-        var needed = facts.MeanHold is { } time ? facts.RentsPerSecond * time.TotalSeconds : 0;
-        var demand = needed > 0
-            ? string.Create(CultureInfo.InvariantCulture, $" That keeps {Math.Ceiling(needed):0} connections busy, and {facts.Counts.Waiting} callers wait besides.")
-            : "";
+        var remedy = $"Raise MaxSize (now {Number(facts.Counts.Places)}) if the server has room, or do less in each lease.";
+        var busy = holders.Where(VerdictFinder.IsTelling).ToImmutableArray();
+        if (!busy.IsEmpty)
+        {
+            return ($"{Crowd(busy)} and {Have(busy)} been held for {Range(busy, holder => holder.Held)}, one short command after the other.", remedy);
+        }
+
+        if (facts.MeanHold is not { } hold || facts.RentsPerSecond == 0)
+        {
+            return ("Nothing is wrong with the holders.", remedy);
+        }
+
+        var needed = Math.Min(Math.Ceiling(facts.RentsPerSecond * hold.TotalSeconds), facts.Counts.Places);
         return (
-            string.Create(CultureInfo.InvariantCulture, $"Nothing is wrong with the holders: {facts.RentsPerSecond:0.#} leases a second{hold}.{demand}"),
-            $"Raise MaxSize (now {Number(facts.Counts.Places)}) if the server has room, or do less in each lease.");
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"Nothing is wrong with the holders: {facts.RentsPerSecond:0.#} leases a second, held for {Sentences.Duration(hold)} on average, keep {needed:0} of {facts.Counts.Places} connections busy."),
+            remedy);
     }
 
     /// <summary>How many leases were rented at which line, the most common one first.</summary>
@@ -118,6 +141,18 @@ internal static class VerdictSentences
         var count = crowd.Count() == 1 ? "1 lease was" : $"{Number(crowd.Count())} leases were";
         return $"{count} rented at {crowd.Key}{(others > 0 ? $", {Number(others)} elsewhere," : "")}";
     }
+
+    /// <summary>", all idle", ", 2 of them idle", or nothing.</summary>
+    private static string Some(ImmutableArray<LeaseHolder> holders, Func<LeaseHolder, bool> which, string what)
+        => holders.Count(which) switch
+        {
+            0 => "",
+            var all when all == holders.Length => all == 1 ? $", {what}" : $", all {what}",
+            var some => $", {Number(some)} of them {what}",
+        };
+
+    private static string InTransaction(ImmutableArray<LeaseHolder> holders)
+        => Some(holders, holder => holder.Activity == LeaseActivity.IdleInTransaction, "idle in a transaction");
 
     private static string Have(ImmutableArray<LeaseHolder> holders) => holders.Length == 1 ? "has" : "have";
 
@@ -136,7 +171,12 @@ internal static class VerdictSentences
         return least == most ? most : $"{least} to {most}";
     }
 
-    private static string FirstLine(Exception? error) => error?.Message.Split('\n')[0].Trim() ?? "";
+/// <summary>Without the end of the sentence, which is the caller's; with the cause, as Npgsql's own words are often no more than "Failed to connect".</summary>
+    private static string FirstLine(Exception? error)
+    {
+        var line = error?.Message.Split('\n')[0].Trim().TrimEnd('.') ?? "";
+        return error?.InnerException is { } cause ? $"{line}: {FirstLine(cause)}" : line;
+    }
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
 
