@@ -35,7 +35,7 @@ public sealed class SessionTimeoutTests
     public async Task StatementTimeout_RunsOut_EndsTheCommandAndKeepsTheConnection()
     {
         await using var server = await PoolOnServer.CreateAsync(
-            options => (options.MaxSize, options.StatementTimeout) = (1, TimeSpan.FromMilliseconds(50)));
+            options => (options.MaxSize, options.StatementTimeout) = (1, TimeSpan.FromMilliseconds(500)));
 
         for (var round = 0; round < 2; round++)
         {
