@@ -6,13 +6,13 @@ namespace SafePool.Tests.Leaks;
 
 public sealed class AbandonedLeaseTests
 {
-    private static readonly TimeSpan _patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan _patience = LeakKit.Patience;
 
     [Fact]
     [Trait("Conformance", "88")]
     public async Task Scan_QuietForLongWhileACallerWaits_GivesItsPlaceToTheCaller()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         var lease = await scripted.RentAtAsync(57);
         var waiting = scripted.BeginPatientRent();
 
@@ -33,7 +33,7 @@ public sealed class AbandonedLeaseTests
     [Fact]
     public async Task Use_AfterTheLeaseWasAbandoned_ThrowsFromEveryCopyAndDisposeDoesNothing()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         var lease = await scripted.RentAtAsync(57);
         var copy = lease;
         var waiting = scripted.BeginPatientRent();
@@ -62,7 +62,7 @@ public sealed class AbandonedLeaseTests
     [Fact]
     public async Task Use_OfAnAbandonedLeaseAfterManyMoreOnItsPlace_StillSaysAbandoned()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         var lease = await scripted.RentAtAsync(57);
         var waiting = scripted.BeginPatientRent();
         scripted.Clock.Advance(_patience);
@@ -77,7 +77,7 @@ public sealed class AbandonedLeaseTests
     [Trait("Conformance", "88")]
     public async Task Scan_OverdueAndAbandonableAtOnce_ReportsAtOneLookAndActsAtTheNext()
     {
-        await using var scripted = Create(1, options => options.Leaks.AbandonAfter = options.Leaks.Threshold);
+        await using var scripted = LeakKit.CreateAbandoning(1, options => options.Leaks.AbandonAfter = options.Leaks.Threshold);
         using var lease = await scripted.RentAtAsync(57);
         var waiting = scripted.BeginPatientRent();
 
@@ -107,7 +107,7 @@ public sealed class AbandonedLeaseTests
     [Trait("Conformance", "88")]
     public async Task Scan_NobodyWaits_TakesNothingAway()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         using var lease = await scripted.RentAtAsync(57);
 
         scripted.Clock.Advance(TimeSpan.FromMinutes(20));
@@ -119,7 +119,7 @@ public sealed class AbandonedLeaseTests
     [Trait("Conformance", "88")]
     public async Task Scan_AnOpenIsUnderWayForTheWaiter_TakesNothingAway()
     {
-        await using var scripted = Create(2, options => options.ConnectTimeout = TimeSpan.FromMinutes(15));
+        await using var scripted = LeakKit.CreateAbandoning(2, options => options.ConnectTimeout = TimeSpan.FromMinutes(15));
         using var lease = await scripted.RentAtAsync(57);
         scripted.Source.HoldOpens = true;
         var waiting = scripted.BeginPatientRent();
@@ -136,48 +136,26 @@ public sealed class AbandonedLeaseTests
     [Trait("Conformance", "88")]
     public async Task Scan_SeveralAreQuiet_TakesTheQuietestAndNoMoreThanWait()
     {
-        await using var scripted = Create(4);
+        await using var scripted = LeakKit.CreateAbandoning(4);
         var leases = await scripted.RentManyAsync(4);
         scripted.Clock.Advance(TimeSpan.FromSeconds(10));
         _ = leases[0].Connection;
         _ = leases[2].Connection;
         scripted.Clock.Advance(TimeSpan.FromMinutes(3));
 
-        using var first = await TickUntilAsync(scripted, scripted.BeginPatientRent());
-        using var second = await TickUntilAsync(scripted, scripted.BeginPatientRent());
+        using var first = await scripted.TickUntilAsync(scripted.BeginPatientRent());
+        using var second = await scripted.TickUntilAsync(scripted.BeginPatientRent());
         scripted.Clock.Advance(TimeSpan.FromSeconds(10));
 
         Assert.Equal(2, scripted.Snapshot.TotalReclaimed);
-        Assert.Equal([true, false, true, false], leases.Select(IsHeld));
-    }
-
-    /// <summary>Taking a lease away takes time while its command is cancelled; the same caller must not cost another holder his lease.</summary>
-    [Fact]
-    [Trait("Conformance", "88")]
-    public async Task Scan_OneIsBeingTakenAway_TakesNoSecondForTheSameWaiter()
-    {
-        await using var scripted = Create(2, options => options.Leaks.TerminateRunning = true);
-        scripted.Source.CancelEndsCommands = false;
-        var leases = await scripted.RentManyAsync(2);
-        var connections = leases.Select(lease => lease.Connection).ToArray();
-        Array.ForEach(connections, connection => scripted.Source.SetState(connection, ConnectionState.Executing));
-        scripted.Clock.Advance(TimeSpan.FromMinutes(6));
-        var waiting = scripted.BeginPatientRent();
-
-        scripted.Tick(4);
-
-        Assert.Equal(1, scripted.Snapshot.TotalReclaimed);
-        Assert.Equal([false, true], leases.Select(IsHeld));
-        scripted.Source.SetState(connections[0], ConnectionState.Open);
-        using var next = await TickUntilAsync(scripted, waiting);
-        Assert.Equal(1, scripted.Snapshot.TotalReclaimed);
+        Assert.Equal([true, false, true, false], leases.Select(LeakKit.IsHeld));
     }
 
     [Fact]
     [Trait("Conformance", "89")]
     public async Task Scan_TheLeaseWasUsed_WaitsForAsLongAgain()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         using var lease = await scripted.RentAtAsync(57);
         var waiting = scripted.BeginPatientRent();
         scripted.Clock.Advance(TimeSpan.FromSeconds(50));
@@ -195,7 +173,7 @@ public sealed class AbandonedLeaseTests
     [Trait("Conformance", "89")]
     public async Task Scan_ACommandWasSeenOnTheKeptConnection_WaitsForAsLongAgain()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         using var lease = await scripted.RentAtAsync(57);
         var connection = lease.Connection;
         var waiting = scripted.BeginPatientRent();
@@ -215,7 +193,7 @@ public sealed class AbandonedLeaseTests
     [Fact]
     public async Task Scan_ExpectedHoldIsLonger_WaitsUntilTheLeaseIsOverdue()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         using var lease = await scripted.RentAtAsync(57, new RentOptions { ExpectedHold = TimeSpan.FromMinutes(10) });
         var waiting = scripted.BeginPatientRent();
 
@@ -226,108 +204,17 @@ public sealed class AbandonedLeaseTests
         using var next = await waiting;
     }
 
-    [Theory]
-    [InlineData(ConnectionState.Executing)]
-    [InlineData(ConnectionState.Fetching)]
-    public async Task Scan_SomethingRunsAndMayNotBeTerminated_TakesNothingAway(ConnectionState state)
-    {
-        await using var scripted = Create(1);
-        using var lease = await scripted.RentAtAsync(57);
-        scripted.Source.SetState(lease.Connection, state);
-        var waiting = scripted.BeginPatientRent();
-
-        scripted.Clock.Advance(TimeSpan.FromMinutes(20));
-
-        Assert.Equal((1L, 0L, 0), (scripted.Snapshot.TotalLeaksReported, scripted.Snapshot.TotalReclaimed, scripted.Source.Cancels));
-        lease.Dispose();
-        using var next = await TickUntilAsync(scripted, waiting);
-    }
-
-    [Theory]
-    [InlineData(ConnectionState.Executing)]
-    [InlineData(ConnectionState.Fetching)]
-    public async Task Scan_SomethingRunsForLongAndMayBeTerminated_CancelsItAndRetiresTheConnection(ConnectionState state)
-    {
-        await using var scripted = Create(1, options => (options.Leaks.TerminateRunning, options.Leaks.BusyThreshold) = (true, options.Leaks.Threshold));
-        using var lease = await scripted.RentAtAsync(57);
-        var connection = lease.Connection;
-        var waiting = scripted.BeginPatientRent();
-        scripted.Clock.Advance(TimeSpan.FromSeconds(10));
-        scripted.Source.SetState(connection, state);
-
-        scripted.Clock.Advance(_patience);
-        Assert.Equal(0, scripted.Snapshot.TotalReclaimed);
-        scripted.Tick();
-
-        using var next = await TickUntilAsync(scripted, waiting);
-        Assert.Equal((1, 1L, 2), (scripted.Source.Cancels, scripted.Snapshot.TotalReclaimed, scripted.Source.NumberOf(next.Connection)));
-        Assert.Equal((1, 0), (scripted.Source.Alive, scripted.Source.ClosedWhileExecuting));
-        Assert.Throws<LeaseAbandonedException>(() => lease.Connection);
-    }
-
-    /// <summary>A lease that runs one command after the other is at work, not stuck, though every look finds it busy.</summary>
-    [Fact]
-    [Trait("Conformance", "89")]
-    public async Task Scan_EveryLookFindsAnotherCommand_TakesNothingAway()
-    {
-        await using var scripted = Create(1, options => (options.Leaks.TerminateRunning, options.Leaks.BusyThreshold) = (true, options.Leaks.Threshold));
-        using var lease = await scripted.RentAtAsync(57);
-        scripted.Source.SetState(lease.Connection, ConnectionState.Executing);
-        var waiting = scripted.BeginPatientRent();
-
-        for (var i = 0; i < 20; i++)
-        {
-            scripted.Clock.Advance(TimeSpan.FromSeconds(10));
-            await lease.CreateCommand().DisposeAsync();
-        }
-
-        Assert.Equal((1L, 0L), (scripted.Snapshot.TotalLeaksReported, scripted.Snapshot.TotalReclaimed));
-        scripted.Clock.Advance(_patience);
-        using var next = await TickUntilAsync(scripted, waiting);
-    }
-
     [Fact]
     public async Task Scan_TheRetirementFails_LosesNoPlace()
     {
-        await using var scripted = Create(1);
+        await using var scripted = LeakKit.CreateAbandoning(1);
         using var lease = await scripted.RentAtAsync(57);
         var waiting = scripted.BeginPatientRent();
         scripted.Source.FailNextRetireWith(new InvalidOperationException("retire"));
 
         scripted.Clock.Advance(_patience);
 
-        using var next = await TickUntilAsync(scripted, waiting);
+        using var next = await scripted.TickUntilAsync(waiting);
         Assert.Equal(1, scripted.Source.Alive);
-    }
-
-    private static bool IsHeld(Lease lease)
-    {
-        try
-        {
-            return lease.Connection is not null;
-        }
-        catch (LeaseAbandonedException)
-        {
-            return false;
-        }
-    }
-
-    private static ScriptedPool Create(int size, Action<ConnectionPoolOptions>? configure = null)
-        => ScriptedPool.Create(options =>
-        {
-            (options.MaxSize, options.Leaks.AbandonAfter) = (size, _patience);
-            configure?.Invoke(options);
-        });
-
-    private static async Task<Lease> TickUntilAsync(ScriptedPool scripted, Task<Lease> rent)
-    {
-        await Eventually.True(
-            () =>
-            {
-                scripted.Tick();
-                return rent.IsCompleted;
-            },
-            "the waiter is served");
-        return await rent;
     }
 }

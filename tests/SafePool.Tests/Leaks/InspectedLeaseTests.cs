@@ -151,7 +151,7 @@ public sealed class InspectedLeaseTests
         Assert.Equal((1, 0L), (scripted.Snapshot.Waiting, scripted.Snapshot.TotalReclaimed));
         Answer(scripted, connection, "idle", TimeSpan.FromMinutes(1));
         scripted.Clock.Advance(TimeSpan.FromSeconds(30));
-        using var next = await TickUntilAsync(scripted, waiting);
+        using var next = await scripted.TickUntilAsync(waiting);
         Assert.Equal(1, scripted.Snapshot.TotalReclaimed);
     }
 
@@ -178,17 +178,5 @@ public sealed class InspectedLeaseTests
                 return scripted.Log.Said(eventId).Length > 0;
             },
             "it is said");
-    }
-
-    private static async Task<Lease> TickUntilAsync(ScriptedPool scripted, Task<Lease> rent)
-    {
-        await Eventually.True(
-            () =>
-            {
-                scripted.Tick();
-                return rent.IsCompleted;
-            },
-            "the waiter is served");
-        return await rent;
     }
 }

@@ -12,6 +12,9 @@ internal static partial class LeakKit
     public const int ListenerFailed = 104;
     public const int Nested = 105;
 
+    /// <summary>After how much quiet a lease is abandoned in a pool of <see cref="CreateAbandoning"/>.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
     /// <summary>What was logged under an event id, oldest first.</summary>
     public static string[] Said(this LogCollector log, int eventId)
         => [.. log.Entries.Where(entry => entry.EventId.Id == eventId).Select(entry => entry.Message)];
@@ -21,6 +24,39 @@ internal static partial class LeakKit
         => options is null
             ? await scripted.Pool.RentAsync(CancellationToken.None, "LoadAsync", "/src/OrderStore.cs", line)
             : await scripted.Pool.RentAsync(options, CancellationToken.None, "LoadAsync", "/src/OrderStore.cs", line);
+
+    public static ScriptedPool CreateAbandoning(int size, Action<ConnectionPoolOptions>? configure = null)
+        => ScriptedPool.Create(options =>
+        {
+            (options.MaxSize, options.Leaks.AbandonAfter) = (size, Patience);
+            configure?.Invoke(options);
+        });
+
+    /// <summary>Lets maintenance run until a waiter is served.</summary>
+    public static async Task<Lease> TickUntilAsync(this ScriptedPool scripted, Task<Lease> rent)
+    {
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return rent.IsCompleted;
+            },
+            "the waiter is served");
+        return await rent;
+    }
+
+    /// <summary>False for a lease that was taken away.</summary>
+    public static bool IsHeld(Lease lease)
+    {
+        try
+        {
+            return lease.Connection is not null;
+        }
+        catch (LeaseAbandonedException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Waits for a lease for as long as it takes.</summary>
     public static Task<Lease> BeginPatientRent(this ScriptedPool scripted) => scripted.BeginRent(Timeout.InfiniteTimeSpan);
