@@ -15,8 +15,8 @@ namespace SafePool.Maintenance;
 internal sealed class Upkeep(
     PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, LeakDetector detector, DroppedLeases dropped, ExhaustionEpisode episode)
 {
-    // The share of its budget that the first waiter has left when the server is asked about the holders.
-    private const double InspectionTime = 0.75;
+    // After this long in the queue, or a quarter of its budget, the first waiter is worth a question to the server.
+    private static readonly TimeSpan _longWait = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
@@ -68,11 +68,20 @@ internal sealed class Upkeep(
 
         // What held opens back (a full server) may have passed.
         opener.Pump();
-        if (parts.Inspector.IsEnabled && parts.Gate.FirstDeadline() - parts.Clock.Exact <= parts.Clock.After(0, parts.Settings.AcquireTimeout * InspectionTime))
+        if (parts.Inspector.IsEnabled && HasWaitedLong(parts.Gate.FirstDeadline()))
         {
             // So that the answer is there before the first caller's time is up.
             parts.Inspector.Ask();
         }
+    }
+
+    /// <summary>By what is left of a budget; a caller who brought a shorter one of his own counts at once.</summary>
+    private bool HasWaitedLong(long? deadline)
+    {
+        var budget = parts.Settings.AcquireTimeout;
+        var quarter = budget / 4;
+        return deadline is long.MaxValue
+            || (deadline is { } end && parts.Clock.After(parts.Clock.Exact, budget - (quarter < _longWait ? quarter : _longWait)) >= end);
     }
 
     /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>

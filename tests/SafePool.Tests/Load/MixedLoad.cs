@@ -39,7 +39,7 @@ internal sealed class MixedLoad(ConnectionPool pool, int seed, CancellationToken
             {
                 // That was ThrowAsync.
             }
-            catch (OperationCanceledException) when (!end.IsCancellationRequested)
+            catch (OperationCanceledException)
             {
                 Cancelled++;
             }
