@@ -60,11 +60,11 @@ internal sealed class UnsentResets(PoolClock clock)
         Count = 0;
     }
 
-    /// <summary>A round did not send them, was not alone, or did not come to its end.</summary>
+    /// <summary>A round did not send them, was not alone, or did not come to its end: the next one may follow at once.</summary>
     /// <param name="idle">The idle stack now.</param>
     public void Doubt(IdleMoves idle)
     {
-        _dueAt = Count == 0 || IsDue ? clock.After(clock.Exact, _patience) : _dueAt;
+        _dueAt = Count == 0 ? clock.After(clock.Exact, _patience) : _dueAt;
         _seen = idle;
         Count = All;
     }
