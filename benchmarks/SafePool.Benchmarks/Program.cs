@@ -1,3 +1,11 @@
 using BenchmarkDotNet.Running;
+using SafePool.Benchmarks;
 
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+if (args is ["alternate"])
+{
+    await Alternating.RunAsync();
+}
+else
+{
+    BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+}

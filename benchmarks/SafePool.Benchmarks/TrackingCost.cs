@@ -9,73 +9,83 @@ namespace SafePool.Benchmarks;
 public class TrackingCost
 {
     private ConnectionPool _pool = null!;
-    private Activity? _request;
 
-    public enum Level
+    [GlobalSetup(Target = nameof(Off))]
+    public Task SetUpOffAsync() => SetUpAsync(leaks => leaks.Tracking = LeaseTracking.Off);
+
+    [GlobalSetup(Target = nameof(CallSite))]
+    public Task SetUpCallSiteAsync() => SetUpAsync(leaks => leaks.Tracking = LeaseTracking.CallSite);
+
+    [GlobalSetup(Target = nameof(Adaptive))]
+    public Task SetUpAdaptiveAsync() => SetUpAsync(_ => { });
+
+    [GlobalSetup(Target = nameof(AdaptiveInATrace))]
+    public Task SetUpTraceAsync()
     {
-        Off,
-        CallSite,
-        Adaptive,
-        AdaptiveInATrace,
-        AdaptiveAtAReportedLine,
-        OneStackIn1024,
-        StackTrace,
-        NestedRentsWarn,
+        new Activity("request").Start();
+        return SetUpAsync(_ => { });
     }
 
-    [ParamsAllValues]
-    public Level Tracking { get; set; }
-
-    [GlobalSetup]
-    public async Task SetUpAsync()
+    /// <summary>Holds a lease until it is reported, so that the line of the benchmark is one that has leaked.</summary>
+    [GlobalSetup(Target = nameof(AdaptiveAtAReportedLine))]
+    public async Task SetUpReportedAsync()
     {
-        var database = await TestDatabase.AcquireAsync();
-        _pool = ConnectionPool.Create(database.ConnectionString, Configure);
-        if (Tracking == Level.AdaptiveInATrace)
-        {
-            _request = new Activity("request").Start();
-        }
-
-        if (Tracking == Level.AdaptiveAtAReportedLine)
-        {
-            await ReportAsync();
-        }
-
-        await RentAsync();
+        await SetUpAsync(leaks => leaks.Threshold = TimeSpan.FromMilliseconds(300));
+        await using var lease = await RentAtTheLineAsync();
+        await Eventually.True(() => _pool.GetSnapshot().TotalLeaksReported == 1, "the lease is reported");
     }
+
+    [GlobalSetup(Target = nameof(OneStackIn1024))]
+    public Task SetUpSamplingAsync() => SetUpAsync(leaks => leaks.StackTraceSampling = 1.0 / 1024);
+
+    [GlobalSetup(Target = nameof(StackTrace))]
+    public Task SetUpStackTraceAsync() => SetUpAsync(leaks => leaks.Tracking = LeaseTracking.StackTrace);
+
+    [GlobalSetup(Target = nameof(NestedRentsWarn))]
+    public Task SetUpNestedAsync() => SetUpAsync(leaks => leaks.NestedRents = NestedRentPolicy.Warn);
 
     [GlobalCleanup]
     public async Task CleanUpAsync()
     {
-        _request?.Stop();
         await _pool.DisposeAsync();
         await TestDatabase.ShutdownAsync();
     }
 
-    [Benchmark(Description = "await using RentAsync")]
-    public async Task RentAsync()
+    [Benchmark(Baseline = true)]
+    public Task Off() => RentAndReturnAsync();
+
+    [Benchmark]
+    public Task CallSite() => RentAndReturnAsync();
+
+    [Benchmark(Description = "Adaptive (default)")]
+    public Task Adaptive() => RentAndReturnAsync();
+
+    [Benchmark(Description = "Adaptive, inside an Activity")]
+    public Task AdaptiveInATrace() => RentAndReturnAsync();
+
+    [Benchmark(Description = "Adaptive, at a line that was reported")]
+    public Task AdaptiveAtAReportedLine() => RentAndReturnAsync();
+
+    [Benchmark(Description = "StackTraceSampling 1/1024")]
+    public Task OneStackIn1024() => RentAndReturnAsync();
+
+    [Benchmark]
+    public Task StackTrace() => RentAndReturnAsync();
+
+    [Benchmark(Description = "NestedRents Warn")]
+    public Task NestedRentsWarn() => RentAndReturnAsync();
+
+    private async Task SetUpAsync(Action<LeakOptions> configure)
     {
-        await using var lease = await _pool.RentAsync(CancellationToken.None, "RentAsync", "TrackingCost.cs", 1);
+        var database = await TestDatabase.AcquireAsync();
+        _pool = ConnectionPool.Create(database.ConnectionString, options => configure(options.Leaks));
+        await RentAndReturnAsync();
     }
 
-    private void Configure(ConnectionPoolOptions options)
+    private async Task RentAndReturnAsync()
     {
-        options.Leaks.Threshold = TimeSpan.FromMilliseconds(Tracking == Level.AdaptiveAtAReportedLine ? 300 : 30_000);
-        options.Leaks.StackTraceSampling = Tracking == Level.OneStackIn1024 ? 1.0 / 1024 : 0;
-        options.Leaks.NestedRents = Tracking == Level.NestedRentsWarn ? NestedRentPolicy.Warn : NestedRentPolicy.Off;
-        options.Leaks.Tracking = Tracking switch
-        {
-            Level.Off => LeaseTracking.Off,
-            Level.CallSite => LeaseTracking.CallSite,
-            Level.StackTrace => LeaseTracking.StackTrace,
-            _ => LeaseTracking.Adaptive,
-        };
+        await using var lease = await RentAtTheLineAsync();
     }
 
-    /// <summary>Holds a lease until it is reported, so that its line is one that has leaked.</summary>
-    private async Task ReportAsync()
-    {
-        await using var lease = await _pool.RentAsync(CancellationToken.None, "RentAsync", "TrackingCost.cs", 1);
-        await Eventually.True(() => _pool.GetSnapshot().TotalLeaksReported == 1, "the lease is reported");
-    }
+    private ValueTask<Lease> RentAtTheLineAsync() => _pool.RentAsync();
 }

@@ -61,32 +61,51 @@ internal sealed class FlightRecorder(LeaseLedger ledger, PoolClock clock)
         return [.. events.OrderBy(happened => happened.At)];
     }
 
-    /// <summary>All that is remembered, as text: one event a line, with how long ago it was.</summary>
+    /// <summary>All that is remembered, as text: one event a line, with how long ago it was; the same again and again is one line.</summary>
     public string Dump()
     {
         var text = new StringBuilder();
-        foreach (var happened in Events())
+        var events = Events();
+        for (var at = 0; at < events.Count;)
         {
-            text.Append(CultureInfo.InvariantCulture, $"{-clock.Since(happened.At).TotalSeconds,10:0.000} s  {Sentences.Name(happened.Kind),-20}");
-            if (happened.Place >= 0)
+            var happened = events[at];
+            var times = 1;
+            while (at + times < events.Count && events[at + times] with { At = happened.At } == happened)
             {
-                text.Append(CultureInfo.InvariantCulture, $" place {happened.Place}");
+                times++;
             }
 
-            if (happened.LeaseId != 0)
-            {
-                text.Append(CultureInfo.InvariantCulture, $" lease {happened.LeaseId}");
-            }
-
-            if (happened.Site.FilePath is not null)
-            {
-                text.Append(CultureInfo.InvariantCulture, $" {happened.Site}");
-            }
-
-            text.AppendLine();
+            Write(text, happened, times);
+            at += times;
         }
 
         return text.ToString();
+    }
+
+    private void Write(StringBuilder text, in FlightEvent happened, int times)
+    {
+        text.Append(CultureInfo.InvariantCulture, $"{-clock.Since(happened.At).TotalSeconds,10:0.000} s  {Sentences.Name(happened.Kind),-20}");
+        if (happened.Place >= 0)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" place {happened.Place}");
+        }
+
+        if (happened.LeaseId != 0)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" lease {happened.LeaseId}");
+        }
+
+        if (happened.Site.FilePath is not null)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" {happened.Site}");
+        }
+
+        if (times > 1)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" ({times} times)");
+        }
+
+        text.AppendLine();
     }
 
     private static IEnumerable<FlightEvent> EventsOf(LeaseSlot slot)

@@ -171,7 +171,7 @@ internal static class VerdictSentences
         return least == most ? most : $"{least} to {most}";
     }
 
-/// <summary>Without the end of the sentence, which is the caller's; with the cause, as Npgsql's own words are often no more than "Failed to connect".</summary>
+    /// <summary>Without the end of the sentence, which is the caller's; with the cause, as Npgsql's own words are often no more than "Failed to connect".</summary>
     private static string FirstLine(Exception? error)
     {
         var line = error?.Message.Split('\n')[0].Trim().TrimEnd('.') ?? "";

@@ -101,12 +101,10 @@ internal sealed class LeaseSlot
         Prepare(site, options: null);
         ref var present = ref Present;
         present.RentedAt = _watch.Coarse;
-        if (_watch.LooksAtEach || (_turn & LeaseWatch.SampleMask) == 0)
+        var isSample = (_turn & LeaseWatch.SampleMask) == 0;
+        if (isSample || _watch.LooksAtEach)
         {
-            present.RentedAt = _watch.Now;
-            present.IsExact = true;
-            Trace = _watch.CurrentTrace();
-            Calls = _watch.CallsOf(site);
+            Look(ref present, isSample);
         }
 
         return Publish(ref present);
@@ -165,6 +163,18 @@ internal sealed class LeaseSlot
                 yield return tenancy;
             }
         }
+    }
+
+    private void Look(ref Tenancy present, bool isSample)
+    {
+        if (isSample)
+        {
+            present.RentedAt = _watch.Now;
+            present.IsExact = true;
+        }
+
+        Trace = _watch.CurrentTrace();
+        Calls = _watch.CallsOf(present.Site);
     }
 
     private Lease Publish(ref Tenancy present)

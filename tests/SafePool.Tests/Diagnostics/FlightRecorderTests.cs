@@ -161,6 +161,18 @@ public sealed class FlightRecorderTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public async Task Dump_TheSameHappensAgainAndAgain_SaysItOnceAndHowOften()
+    {
+        var (scripted, _) = await ScriptedPool.CreateFullAsync(1);
+        await using var disposal = scripted;
+
+        var waiting = Enumerable.Range(0, 20).Select(_ => scripted.BeginRent()).ToArray();
+
+        Assert.Contains("wait                 (20 times)", scripted.Pool.DumpFlightRecorder(), StringComparison.Ordinal);
+        Assert.All(waiting, rent => Assert.False(rent.IsCompleted));
+    }
+
+    [Fact]
     public void Dump_OfAPoolThatDidNothing_IsEmpty()
     {
         using var pool = new ConnectionPool(new ConnectionPoolOptions { ConnectionString = "Host=db;Database=orders" }, timeProvider: _time);

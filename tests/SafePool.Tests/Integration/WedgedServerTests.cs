@@ -129,6 +129,26 @@ public sealed class WedgedServerTests : IAsyncLifetime
         _proxy.Resume();
     }
 
+    /// <summary>The reset of an idle connection is sent in the background: that must not hold its place for ever.</summary>
+    [Fact]
+    public async Task IdleConnection_TheServerFallsSilent_IsGivenUpAndItsPlaceIsFree()
+    {
+        await using var server = await CreateAsync();
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            await lease.DoAsync("SELECT 1");
+        }
+
+        _proxy.Stall();
+
+        await Eventually.True(
+            () => server.Snapshot is { Idle: 0, Leased: 0, Quarantined: 0 }, "the connection that does not answer is given up", TimeSpan.FromSeconds(20));
+        _proxy.ResetAll();
+        _proxy.Resume();
+        await using var next = await server.Pool.RentAsync(Cancellation);
+        Assert.Equal(7, await next.AskAsync<int>("SELECT 7"));
+    }
+
     private async Task AssertQuarantinedAndThenFreeAsync(PoolOnServer server)
     {
         Assert.Equal((0, 0, 1), (server.Snapshot.Leased, server.Snapshot.Idle, server.Snapshot.Quarantined));
