@@ -154,6 +154,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         catch (Exception error)
         {
+            slot.Prepare(site: default, options: null);
             Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
             slot.Connection = connection;
             Retire(slot);

@@ -14,7 +14,7 @@ internal sealed class LeaseLedger
         _slots = new LeaseSlot[places];
         for (var place = 0; place < places; place++)
         {
-            _slots[place] = new LeaseSlot(pool, place, places, watch);
+            _slots[place] = new LeaseSlot(pool, place, places, clock, watch);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Leaks;
+using SafePool.Maintenance;
 
 namespace SafePool.Leases;
 
@@ -18,20 +19,22 @@ namespace SafePool.Leases;
 /// </remarks>
 internal sealed class LeaseSlot
 {
-    // A power of two: the present lease, and those before it for the flight recorder.
+    // The present lease, and those before it for the flight recorder.
     private const int Remembered = 8;
     private const long Never = long.MinValue;
 
     private readonly int _places;
     private readonly LeaseWatch _watch;
-    private readonly Tenancy[] _tenancies = new Tenancy[Remembered];
+    private readonly PoolClock _clock;
+    private Tenancy _present = Tenancy.Ring(Remembered);
     private uint _turn;
     private long _leaseId;
     private long _lastLeaseId;
 
-    public LeaseSlot(ConnectionPool pool, int place, int places, LeaseWatch watch)
+    public LeaseSlot(ConnectionPool pool, int place, int places, PoolClock clock, LeaseWatch watch)
     {
         _places = places;
+        _clock = clock;
         _watch = watch;
         Pool = pool;
         Place = place;
@@ -55,9 +58,9 @@ internal sealed class LeaseSlot
     /// <summary>The pool's generation when the connection was taken: an older one is retired on return.</summary>
     public int Generation { get; set; }
 
-    public RentSite Site => Present.Site;
+    public RentSite Site => _present.Site;
 
-    public long RentedAt => Present.RentedAt;
+    public long RentedAt => _present.RentedAt;
 
     public RentOptions? Options { get; private set; }
 
@@ -86,12 +89,10 @@ internal sealed class LeaseSlot
 
     public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / _places;
 
-    private ref Tenancy Present => ref _tenancies[_turn & (Remembered - 1)];
-
     /// <summary>Says for whom the place is held before the lease begins.</summary>
     public void Prepare(in RentSite site, RentOptions? options)
     {
-        Present.Site = _watch.IsOff ? default : site;
+        _present.Site = _watch.IsOff ? default : site;
         Options = options;
     }
 
@@ -99,30 +100,27 @@ internal sealed class LeaseSlot
     public Lease Issue(in RentSite site)
     {
         Prepare(site, options: null);
-        ref var present = ref Present;
-        present.RentedAt = _watch.Coarse;
+        _present.RentedAt = _clock.Coarse;
         var isSample = (_turn & LeaseWatch.SampleMask) == 0;
         if (isSample || _watch.LooksAtEach)
         {
-            Look(ref present, isSample);
+            Look(isSample);
         }
 
-        return Publish(ref present);
+        return Publish();
     }
 
     /// <summary>Starts a lease that took its time; <see cref="Prepare"/> said for whom. <paramref name="calls"/> were taken on the caller's own stack, before it waited.</summary>
     public Lease Issue(StackTrace? calls)
     {
-        ref var present = ref Present;
-        present.RentedAt = _watch.Now;
-        present.IsExact = true;
+        TakeExactTime();
         Trace = _watch.CurrentTrace();
         Calls = calls;
-        return Publish(ref present);
+        return Publish();
     }
 
     /// <summary>Notes that the lease was asked for its connection.</summary>
-    public void NoteUse() => UsedAt = _watch.Coarse;
+    public void NoteUse() => UsedAt = _clock.Coarse;
 
     /// <summary>Ends a lease; true for exactly one caller per lease, who then holds the place.</summary>
     public bool TrySettle(long id) => id != 0 && Interlocked.CompareExchange(ref _leaseId, 0, id) == id;
@@ -135,55 +133,67 @@ internal sealed class LeaseSlot
         Options = null;
         Trace = null;
         Calls = null;
-        ref var present = ref Present;
-        if (present.LeaseId != 0)
+        if (_present.LeaseId != 0)
         {
-            present.ReturnedAt = _watch.Coarse;
-            if (present.IsExact)
-            {
-                _watch.NoteHold(present);
-            }
-
-            _turn++;
-            Present = default;
+            EndTenancy();
         }
     }
 
     /// <summary>The leases of this slot that are remembered, oldest first, the present one included. May miss one that changes in this moment.</summary>
-    public IEnumerable<Tenancy> Remember()
+    public IEnumerable<PastLease> Remember()
     {
-        var turn = _turn;
-        for (var i = turn + 1; i <= turn + Remembered; i++)
+        var tenancy = _present;
+        for (var i = 0; i < Remembered; i++)
         {
-            var at = i & (Remembered - 1);
-            var tenancy = _tenancies[at];
+            tenancy = tenancy.Next;
+            var past = new PastLease(tenancy.LeaseId, tenancy.Site, tenancy.RentedAt, tenancy.ReturnedAt);
             Volatile.ReadBarrier();
-            if (tenancy.LeaseId != 0 && _tenancies[at].LeaseId == tenancy.LeaseId)
+            if (past.LeaseId != 0 && tenancy.LeaseId == past.LeaseId)
             {
-                yield return tenancy;
+                yield return past;
             }
         }
     }
 
-    private void Look(ref Tenancy present, bool isSample)
+    private void EndTenancy()
+    {
+        var ended = _present;
+        ended.ReturnedAt = _clock.Coarse;
+        if (ended.IsExact)
+        {
+            _watch.NoteHold(ended);
+        }
+
+        _turn++;
+        _present = ended.Next;
+        _present.LeaseId = 0;
+        _present.IsExact = false;
+    }
+
+    private void Look(bool isSample)
     {
         if (isSample)
         {
-            present.RentedAt = _watch.Now;
-            present.IsExact = true;
+            TakeExactTime();
         }
 
         Trace = _watch.CurrentTrace();
-        Calls = _watch.CallsOf(present.Site);
+        Calls = _watch.CallsOf(_present.Site);
     }
 
-    private Lease Publish(ref Tenancy present)
+    private void TakeExactTime()
+    {
+        _present.RentedAt = _clock.Exact;
+        _present.IsExact = true;
+    }
+
+    private Lease Publish()
     {
         UsedAt = Never;
         var handle = Handle!;
         Handle = null;
         var id = _lastLeaseId + _places;
-        present.LeaseId = id;
+        _present.LeaseId = id;
         Volatile.Write(ref _lastLeaseId, id);
         Volatile.Write(ref _leaseId, id);
         handle.EnsureRegistered();

@@ -46,10 +46,6 @@ internal sealed class LeaseWatch
 
     public bool LooksAtEach => _looksAtEach;
 
-    public long Now => _clock.Exact;
-
-    public long Coarse => _clock.Coarse;
-
     public HoldTimes Holds { get; } = new();
 
     /// <summary>The activity of the caller, where tracing is on.</summary>
@@ -89,7 +85,7 @@ internal sealed class LeaseWatch
         }
     }
 
-    public void NoteHold(in Tenancy tenancy) => Holds.Add(tenancy.Site, _clock.Since(tenancy.RentedAt));
+    public void NoteHold(Tenancy tenancy) => Holds.Add(tenancy.Site, _clock.Since(tenancy.RentedAt));
 
     private bool WantsCalls(in RentSite site)
         => _settings.Tracking == LeaseTracking.StackTrace || IsSampled() || (IsReported(site) && HasCallsLeft());

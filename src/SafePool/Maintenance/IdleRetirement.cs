@@ -11,6 +11,7 @@ internal sealed class IdleRetirement(PoolParts parts, ConnectionReturner returne
     /// <summary>As a return would: whatever happens, the place is settled, and not before the connection is surely gone.</summary>
     public ValueTask RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
     {
+        slot.Prepare(site: default, options: null);
         slot.Connection = connection;
         slot.Generation = parts.Physicals.Generation;
         return returner.ReturnAsync(slot, blocking: false, retire: true);
