@@ -26,6 +26,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
     private readonly bool _resetsTravel = parts.Settings.Reset != SessionReset.Rollback;
     private int _isRunning;
     private long _round;
+    private long _sentInRound;
 
     /// <summary>Begins a round if anything calls for it and none is under way, and does not wait for it.</summary>
     public void Begin()
@@ -43,7 +44,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
             var rearranged = opener.Rearranged;
             var idle = parts.Gate.IdleMoves;
             _unsent.Look(idle, rearranged);
-            if (parts.Physicals.NeedsCare || (_resetsTravel && _unsent.IsDue))
+            if (idle.Count > 0 && (parts.Physicals.NeedsCare || (_resetsTravel && _unsent.IsDue)))
             {
                 await GoRoundAsync(idle).ConfigureAwait(false);
             }
@@ -64,17 +65,20 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
 
         // The first time round looks after what is due, and counts: more are at rest than are idle when users close the connections of their leases, fewer when
         // Npgsql has ended some. The last one that it met was its first, so those in question are one further in front than they were.
-        var counted = await RotateAsync(idle, flushFrom: int.MaxValue).ConfigureAwait(false);
+        var counted = await RotateAsync(idle, sends, flushFrom: int.MaxValue).ConfigureAwait(false);
         var sent = counted;
         if (sends && _unsent.Count > 0)
         {
-            sent = await RotateAsync(counted.After, flushFrom: counted.IsWhole ? counted.Met - _unsent.Count - 1 : 0).ConfigureAwait(false);
+            // Those that are at rest but not idle may be in question as well, beside the ones that were counted.
+            var inFront = Math.Min(counted.Met, counted.After.Count) - _unsent.Count - 1;
+            sent = await RotateAsync(counted.After, sends, flushFrom: counted.IsWhole ? inFront : 0).ConfigureAwait(false);
         }
 
         _retirement.Note(counted.Retired + (sent == counted ? 0 : sent.Retired), "too old, or failed when looked at");
         if (sends && counted.IsWhole && sent.IsWhole)
         {
             _unsent.Sent(sent.After);
+            _sentInRound = _round;
         }
         else
         {
@@ -84,8 +88,9 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
 
     /// <summary>Takes and puts back each connection at rest, until it meets one again.</summary>
     /// <param name="before">The idle stack when the rotation begins.</param>
+    /// <param name="sends">Whether resets may be sent.</param>
     /// <param name="flushFrom">How many are passed before those whose reset is to be sent.</param>
-    private async Task<Rotation> RotateAsync(IdleMoves before, int flushFrom)
+    private async Task<Rotation> RotateAsync(IdleMoves before, bool sends, int flushFrom)
     {
         int taken = 0, retired = 0, lost = 0;
         var last = Looked.Rested;
@@ -94,7 +99,8 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
         {
             // Once somebody else came or went, the rank says nothing any more.
             var isAlone = lost == 0 && parts.Gate.IdleMoves.MovesSince(before) == (2 * taken) + 1 - retired;
-            last = await LookAtAsync(parts.Ledger[place], flush: flushFrom != int.MaxValue && (taken >= flushFrom || !isAlone)).ConfigureAwait(false);
+            var flushes = flushFrom != int.MaxValue && (taken >= flushFrom || !isAlone);
+            last = await LookAtAsync(parts.Ledger[place], sends, flushes).ConfigureAwait(false);
             taken++;
             retired += last == Looked.Retired ? 1 : 0;
             lost += last == Looked.Lost ? 1 : 0;
@@ -105,7 +111,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
         return new Rotation(after, taken - retired - 1, retired, isWhole);
     }
 
-    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool flush)
+    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes)
     {
         if (parts.Source.TryTake() is not { } connection)
         {
@@ -115,9 +121,12 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
 
         var physical = parts.Source.Identify(connection);
         var isMetAgain = physical?.Round == _round;
+
+        // One that the last whole round did not meet came to rest while it went round, and nobody was told: its user closed it.
+        var wasMissed = sends && physical?.Round < _sentInRound;
         physical?.Round = _round;
         if (!isMetAgain && physical is not null
-            && !await _care.TryMakeFitAsync(connection, physical, flush, blocking: false).ConfigureAwait(false))
+            && !await _care.TryMakeFitAsync(connection, physical, flush: flushes || wasMissed, blocking: false).ConfigureAwait(false))
         {
             await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
             return Looked.Retired;

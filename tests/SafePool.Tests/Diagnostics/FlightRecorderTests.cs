@@ -187,7 +187,7 @@ public sealed class FlightRecorderTests(ITestOutputHelper output)
     private static (string Ago, string Kind, int Place, long LeaseId, string Site)[] Lines(ScriptedPool scripted)
         => [.. scripted.Pool.DumpFlightRecorder().Split(Environment.NewLine, StringSplitOptions.RemoveEmptyEntries).Select(line =>
         {
-            var match = Regex.Match(line, @"^ +-?(?<ago>[\d.]+) s  (?<kind>[a-z ]+?) *(?: place (?<place>\d+))?(?: lease (?<lease>\d+))?(?: (?<site>\S+:\d+ .*))?$");
+            var match = Regex.Match(line, @"^ +-?(?<ago>[\d.]+) s  (?<kind>[a-z ]+?) *(?: place (?<place>\d+))?(?: lease (?<lease>\d+))?(?: (?<site>\S+:\d+ .*?))?(?: \(\d+ times\))?$");
             Assert.True(match.Success, $"unreadable: '{line}'");
             return (
                 match.Groups["ago"].Value,

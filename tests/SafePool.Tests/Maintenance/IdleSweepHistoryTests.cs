@@ -11,7 +11,7 @@ public sealed class IdleSweepHistoryTests(ITestOutputHelper output)
     [Fact]
     public async Task Maintenance_AnyHistory_FlushesWhateverRestsForThreeSeconds()
     {
-        for (var run = 0; run < 150; run++)
+        for (var run = 0; run < 300; run++)
         {
             var seed = Random.Shared.Next();
             try
