@@ -15,19 +15,23 @@ namespace SafePool.Connections;
 /// What an open brings goes to the first waiter, or to rest. What it fails with goes to the first waiter; its place is vacant again, and
 /// the next waiter may start another one.
 /// </para>
-/// <para>
-/// Npgsql gives an opener a connection at rest if there is one. For demand that is rare (a return in the same moment) and right: the
-/// connection serves a waiter all the same. To grow, all that is idle is set aside for the instant in which Npgsql decides.
-/// </para>
 /// </remarks>
-internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
+internal sealed class ConnectionOpener : IDisposable
 {
     // When the server is full, an open now and then finds out whether it still is.
     private static readonly TimeSpan _fullPause = TimeSpan.FromSeconds(1);
 
+    private readonly PoolParts _parts;
     private readonly CancellationTokenSource _closing = new();
+    private readonly Connector _connector;
     private long _notBefore = long.MinValue;
     private int _rearranged;
+
+    public ConnectionOpener(PoolParts parts)
+    {
+        _parts = parts;
+        _connector = new Connector(parts, (slot, connection) => RestAndHandOn(slot, connection), _closing.Token);
+    }
 
     /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
     public int Rearranged => Volatile.Read(ref _rearranged);
@@ -38,7 +42,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
     public void Pump()
     {
-        while (IsDue() && parts.Gate.TryBeginOpen(out var place, out var blocking))
+        while (IsDue() && _parts.Gate.TryBeginOpen(out var place, out var blocking))
         {
             Start(place, blocking);
         }
@@ -47,8 +51,8 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Starts one open for a caller who will not wait for it.</summary>
     public void OpenSpeculatively()
     {
-        var counts = parts.Gate.Read();
-        if (counts.Opening == 0 && parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, out var place))
+        var counts = _parts.Gate.Read();
+        if (counts.Opening == 0 && _parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, out var place))
         {
             Start(place, blocking: false);
         }
@@ -58,7 +62,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
     public Task<Exception?>? Fill(int minimum)
     {
-        if (!parts.Gate.TryBeginFill(minimum, out var place))
+        if (!_parts.Gate.TryBeginFill(minimum, out var place))
         {
             return null;
         }
@@ -74,16 +78,16 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     {
         // The generation first: what is leased in between then counts as at rest when it comes back, though Npgsql closes it, and the next taker
         // finds out. The other way round there could be one at rest that nobody counts.
-        parts.Physicals.Advance();
+        _parts.Physicals.Advance();
         EmptyIdle();
-        parts.Recorder.Record(FlightEventKind.Cleared);
-        Log.Cleared(parts.Logger, parts.Settings.Name);
+        _parts.Recorder.Record(FlightEventKind.Cleared);
+        Log.Cleared(_parts.Logger, _parts.Settings.Name);
     }
 
     /// <summary>The same, unless it was done since <paramref name="generation"/>.</summary>
     public bool TryRetireAll(int generation)
     {
-        var isFirst = parts.Physicals.TryAdvance(generation);
+        var isFirst = _parts.Physicals.TryAdvance(generation);
         if (isFirst)
         {
             EmptyIdle();
@@ -95,25 +99,25 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
-        while (!parts.Gate.TryGiveBack(slot.Place))
+        while (!_parts.Gate.TryGiveBack(slot.Place))
         {
-            if (parts.Gate.IsClosed)
+            if (_parts.Gate.IsClosed)
             {
                 // Npgsql has closed the connection instead of keeping it.
-                parts.Physicals.CountClosed();
-                parts.Gate.Vacate(slot.Place);
+                _parts.Physicals.CountClosed();
+                _parts.Gate.Vacate(slot.Place);
                 return;
             }
 
-            if (parts.Source.TryTake() is not { } connection)
+            if (_parts.Source.TryTake() is not { } connection)
             {
                 Vacate(slot.Place);
                 return;
             }
 
             slot.Connection = connection;
-            slot.Generation = parts.Physicals.Generation;
-            if (parts.Gate.TryHandOver(slot.Place) || !TryRest(slot, connection))
+            slot.Generation = _parts.Physicals.Generation;
+            if (_parts.Gate.TryHandOver(slot.Place) || !TryRest(slot, connection))
             {
                 return;
             }
@@ -123,7 +127,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     /// <summary>Gives up a place whose connection is gone, and opens another one if somebody waits.</summary>
     public void Vacate(int place)
     {
-        parts.Gate.Vacate(place);
+        _parts.Gate.Vacate(place);
         Pump();
     }
 
@@ -148,14 +152,14 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     {
         try
         {
-            parts.Source.Close(connection);
+            _parts.Source.Close(connection);
             slot.Reset();
             return true;
         }
         catch (Exception error)
         {
             slot.Prepare(site: default, options: null);
-            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+            Log.ReturnFailed(_parts.Logger, _parts.Settings.Name, slot.Site.ToString(), error);
             slot.Connection = connection;
             Retire(slot);
             return false;
@@ -164,17 +168,17 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
 
     private void EmptyIdle()
     {
-        parts.Source.Clear();
-        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
+        _parts.Source.Clear();
+        for (var rest = _parts.Gate.Idle; rest > 0 && _parts.Gate.TryTake(out var place); rest--)
         {
-            if (parts.Source.TryTake() is { } survivor)
+            if (_parts.Source.TryTake() is { } survivor)
             {
                 // Opened after the clear, by somebody else.
-                RestAndHandOn(parts.Ledger[place], survivor);
+                RestAndHandOn(_parts.Ledger[place], survivor);
             }
             else
             {
-                parts.Physicals.CountClosed();
+                _parts.Physicals.CountClosed();
                 Vacate(place);
             }
         }
@@ -188,7 +192,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
             var thread = new Thread(() => OpenAsync(place, blocking: true, growing: false).GetAwaiter().GetResult())
             {
                 IsBackground = true,
-                Name = $"SafePool '{parts.Settings.Name}' open",
+                Name = $"SafePool '{_parts.Settings.Name}' open",
             };
             thread.UnsafeStart();
         }
@@ -206,11 +210,11 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     private async Task<Exception?> OpenAsync(int place, bool blocking, bool growing)
     {
         OpenedConnection opened;
-        parts.Opens.Began(place);
-        parts.Recorder.Record(FlightEventKind.OpenBegan, place);
+        _parts.Opens.Began(place);
+        _parts.Recorder.Record(FlightEventKind.OpenBegan, place);
         try
         {
-            opened = await ConnectAsync(blocking, growing).ConfigureAwait(false);
+            opened = await _connector.ConnectAsync(blocking, growing).ConfigureAwait(false);
         }
         catch (Exception error)
         {
@@ -221,35 +225,35 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         if (opened.Failure is { } failure)
         {
             Fail(place, blocking, failure, connected: true);
-            Discard(parts.Ledger[place], opened);
+            Discard(_parts.Ledger[place], opened);
             return failure;
         }
 
-        parts.Opens.Succeeded(place);
-        parts.Recorder.Record(FlightEventKind.Opened, place);
-        parts.Gate.OpenSucceeded(place, blocking);
-        Settle(parts.Ledger[place], opened, growing);
+        _parts.Opens.Succeeded(place);
+        _parts.Recorder.Record(FlightEventKind.Opened, place);
+        _parts.Gate.OpenSucceeded(place, blocking);
+        Settle(_parts.Ledger[place], opened, growing);
         Pump();
         return null;
     }
 
     private void Fail(int place, bool blocking, Exception error, bool connected)
     {
-        parts.Opens.Failed(place, error);
-        parts.Recorder.Record(FlightEventKind.OpenFailed, place);
-        Log.OpenFailed(parts.Logger, parts.Settings.Name, error);
+        _parts.Opens.Failed(place, error);
+        _parts.Recorder.Record(FlightEventKind.OpenFailed, place);
+        Log.OpenFailed(_parts.Logger, _parts.Settings.Name, error);
         var isFull = SqlStates.IsServerFull(error);
         if (isFull)
         {
-            Volatile.Write(ref _notBefore, parts.Clock.After(parts.Clock.Exact, _fullPause));
+            Volatile.Write(ref _notBefore, _parts.Clock.After(_parts.Clock.Exact, _fullPause));
         }
 
         // A full server is cured by waiting: who waits goes on doing so, for a lease or for room. Everything else is told to the first waiter at once.
-        parts.Gate.OpenFailed(place, blocking, isFull ? null : error, connected);
+        _parts.Gate.OpenFailed(place, blocking, isFull ? null : error, connected);
         Pump();
     }
 
-    private bool IsDue() => Volatile.Read(ref _notBefore) is var due && (due == long.MinValue || parts.Clock.Exact >= due);
+    private bool IsDue() => Volatile.Read(ref _notBefore) is var due && (due == long.MinValue || _parts.Clock.Exact >= due);
 
     /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is free when it is surely gone.</summary>
     private void Discard(LeaseSlot slot, OpenedConnection opened)
@@ -264,13 +268,13 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
     {
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
-        var isStale = parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
-        if ((!isStale && parts.Gate.TryHandOver(slot.Place)) || !TryRest(slot, opened.Connection))
+        var isStale = _parts.Gate.IsClosed || slot.Generation != _parts.Physicals.Generation;
+        if ((!isStale && _parts.Gate.TryHandOver(slot.Place)) || !TryRest(slot, opened.Connection))
         {
             return;
         }
 
-        if (isStale && !parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
+        if (isStale && !_parts.Gate.IsClosed && _parts.Source.TryTake() is { } kept)
         {
             // Npgsql has not ended it: the clear came just before it began to open.
             RestAndHandOn(slot, kept);
@@ -278,8 +282,8 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         }
         else if (isStale)
         {
-            parts.Physicals.CountClosed();
-            parts.Gate.Vacate(slot.Place);
+            _parts.Physicals.CountClosed();
+            _parts.Gate.Vacate(slot.Place);
         }
         else if (opened.IsNew || growing)
         {
@@ -289,63 +293,7 @@ internal sealed class ConnectionOpener(PoolParts parts) : IDisposable
         {
             // It had just come to rest under a place of its own, and lies there again: nothing was added.
             Interlocked.Increment(ref _rearranged);
-            parts.Gate.Vacate(slot.Place);
-        }
-    }
-
-    private async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
-    {
-        if (blocking)
-        {
-            return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
-        }
-
-        using var timeout = new CancellationTokenSource(parts.Settings.ConnectTimeout, parts.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, _closing.Token);
-        try
-        {
-            var opened = growing
-                ? await OpenAside(either.Token).ConfigureAwait(false)
-                : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
-            return opened.Failure is OperationCanceledException && IsOutOfTime() ? opened with { Failure = OutOfTime() } : opened;
-        }
-        catch (OperationCanceledException) when (IsOutOfTime())
-        {
-            throw OutOfTime();
-        }
-
-        bool IsOutOfTime() => timeout.IsCancellationRequested && !_closing.IsCancellationRequested;
-
-        NpgsqlException OutOfTime()
-            => new($"No connection was open within ConnectTimeout ({Sentences.Duration(parts.Settings.ConnectTimeout)}).", new TimeoutException());
-    }
-
-    private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
-    {
-        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
-        try
-        {
-            while (parts.Gate.TryTake(out var place))
-            {
-                if (parts.Source.TryTake() is { } connection)
-                {
-                    aside.Add((parts.Ledger[place], connection));
-                }
-                else
-                {
-                    parts.Gate.Vacate(place);
-                }
-            }
-
-            // By the time this returns Npgsql has found nothing at rest and begun to connect.
-            return parts.Source.OpenAsync(blocking: false, cancellationToken);
-        }
-        finally
-        {
-            foreach (var (slot, connection) in aside)
-            {
-                RestAndHandOn(slot, connection);
-            }
+            _parts.Gate.Vacate(slot.Place);
         }
     }
 }

@@ -1,0 +1,76 @@
+using Npgsql;
+using SafePool.Admission;
+using SafePool.Errors;
+using SafePool.Leases;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>One attempt to connect, within <see cref="PoolSettings.ConnectTimeout"/>.</summary>
+/// <remarks>
+/// Npgsql gives an opener a connection at rest if there is one. For demand that is rare (a return in the same moment) and right: the
+/// connection serves a waiter all the same. To grow, all that is idle is set aside for the instant in which Npgsql decides.
+/// </remarks>
+/// <param name="parts">The pool.</param>
+/// <param name="putBack">Puts a connection that was set aside, in a place that is held, where it belongs.</param>
+/// <param name="closing">Ends every attempt.</param>
+internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnection> putBack, CancellationToken closing)
+{
+    /// <param name="blocking">On a thread that may block, and without one of the thread pool.</param>
+    /// <param name="growing">It must be a new connection, though others are idle.</param>
+    public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
+    {
+        if (blocking)
+        {
+            return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        using var timeout = new CancellationTokenSource(parts.Settings.ConnectTimeout, parts.Time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, closing);
+        try
+        {
+            var opened = growing
+                ? await OpenAside(either.Token).ConfigureAwait(false)
+                : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
+            return opened.Failure is OperationCanceledException && IsOutOfTime() ? opened with { Failure = OutOfTime() } : opened;
+        }
+        catch (OperationCanceledException) when (IsOutOfTime())
+        {
+            throw OutOfTime();
+        }
+
+        bool IsOutOfTime() => timeout.IsCancellationRequested && !closing.IsCancellationRequested;
+
+        NpgsqlException OutOfTime()
+            => new($"No connection was open within ConnectTimeout ({Sentences.Duration(parts.Settings.ConnectTimeout)}).", new TimeoutException());
+    }
+
+    private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
+    {
+        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+        try
+        {
+            while (parts.Gate.TryTake(out var place))
+            {
+                if (parts.Source.TryTake() is { } connection)
+                {
+                    aside.Add((parts.Ledger[place], connection));
+                }
+                else
+                {
+                    parts.Gate.Vacate(place);
+                }
+            }
+
+            // By the time this returns Npgsql has found nothing at rest and begun to connect.
+            return parts.Source.OpenAsync(blocking: false, cancellationToken);
+        }
+        finally
+        {
+            foreach (var (slot, connection) in aside)
+            {
+                putBack(slot, connection);
+            }
+        }
+    }
+}
