@@ -6,7 +6,7 @@ namespace SafePool.Samples.Exhaustion;
 /// <summary>The table at the end.</summary>
 internal static class Report
 {
-    private const int LongestMessage = 170;
+    private const int LongestMessage = 330;
     private const int WidthOfSide = 24;
 
     public static void Print(IAnsiConsole console, IReadOnlyList<Outcome> outcomes)

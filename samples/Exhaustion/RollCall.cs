@@ -8,13 +8,18 @@ internal static class RollCall
 {
     public static async Task<int> CountAsync(ISide side, int places)
     {
-        var present = await Task.WhenAll(Enumerable.Range(0, places).Select(_ => TryRentAsync(side)));
-        foreach (var rented in present)
+        List<Rented> present = [];
+        int before;
+        do
         {
-            rented?.Dispose();
+            // On a slow machine more connections must be opened than one budget has time for: the call goes on as long as it brings more.
+            before = present.Count;
+            var answers = await Task.WhenAll(Enumerable.Range(before, places - before).Select(_ => TryRentAsync(side)));
+            present.AddRange(answers.OfType<Rented>());
         }
-
-        return present.Count(rented => rented is not null);
+        while (present.Count > before && present.Count < places);
+        present.ForEach(rented => rented.Dispose());
+        return present.Count;
     }
 
     private static async Task<Rented?> TryRentAsync(ISide side)

@@ -12,13 +12,13 @@ namespace SafePool.Diagnostics;
 /// told besides even where it accounts for no place: threads that block in a rent are what a leak leads to.
 /// </para>
 /// <para>
-/// Holds of less than a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
+/// Holds of less than half a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
 /// says of the present one can tell them apart.
 /// </para>
 /// </remarks>
 internal static class VerdictFinder
 {
-    private static readonly TimeSpan _telling = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _telling = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan _stale = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _recently = TimeSpan.FromSeconds(10);
