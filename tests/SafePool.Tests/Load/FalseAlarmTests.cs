@@ -22,7 +22,7 @@ public sealed class FalseAlarmTests(ITestOutputHelper output)
         await using var server = await PoolOnServer.CreateAsync(options =>
         {
             (options.MaxSize, options.AcquireTimeout) = (8, TimeSpan.FromSeconds(30));
-            (options.Leaks.Threshold, options.Leaks.AbandonAfter) = (TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3));
+            (options.Leaks.Threshold, options.Leaks.AbandonAfter) = (TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5));
             (options.Leaks.NestedRents, options.Leaks.InspectBackends) = (NestedRentPolicy.Warn, true);
         });
         using var end = new CancellationTokenSource(Duration, TimeProvider.System);

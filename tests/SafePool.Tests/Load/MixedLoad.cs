@@ -30,7 +30,7 @@ internal sealed class MixedLoad(ConnectionPool pool, int seed, CancellationToken
                     4 => ThrowAsync(),
                     5 => LeaveInTheMiddleAsync(),
                     6 => GiveUpAsync(),
-                    7 => Task.Run(Block, CancellationToken.None),
+                    7 => Task.Factory.StartNew(Block, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default),
                     8 => ReportAsync(),
                     _ => QueryAsync(),
                 });
@@ -123,6 +123,7 @@ internal sealed class MixedLoad(ConnectionPool pool, int seed, CancellationToken
         await command.ExecuteNonQueryAsync(budget.Token);
     }
 
+    // On a thread of its own: two dozen of these on two threads of the pool would starve the others, and their leases would be overdue in earnest.
     private void Block()
     {
         using var lease = pool.Rent();
