@@ -194,14 +194,21 @@ internal sealed class AdmissionGate
         }
     }
 
-    /// <summary>An open has ended well: opening → held, by the opener.</summary>
-    public void OpenSucceeded(int place, bool blocking)
+    /// <summary>An open has ended well: opening → held, by the opener, or with <paramref name="handOver"/> by the first waiter.</summary>
+    /// <remarks>In one step, or somebody would see one open less and as many waiters as before, and begin one more than is needed.</remarks>
+    /// <returns>Whether a waiter has it.</returns>
+    public bool OpenSucceeded(int place, bool blocking, bool handOver = false)
     {
+        Waiter? first;
         lock (_gate)
         {
             AssertInvariants();
             EndOpenLocked(place, blocking, PlaceState.Held);
+            first = handOver && !_closed ? TakeFirstLocked() : null;
         }
+
+        first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
+        return first is not null;
     }
 
     /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>

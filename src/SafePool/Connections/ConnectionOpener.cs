@@ -231,8 +231,7 @@ internal sealed class ConnectionOpener : IDisposable
 
         _parts.Opens.Succeeded(place);
         _parts.Recorder.Record(FlightEventKind.Opened, place);
-        _parts.Gate.OpenSucceeded(place, blocking);
-        Settle(_parts.Ledger[place], opened, growing);
+        Settle(_parts.Ledger[place], opened, blocking, growing);
         Pump();
         return null;
     }
@@ -264,12 +263,12 @@ internal sealed class ConnectionOpener : IDisposable
         Retire(slot);
     }
 
-    private void Settle(LeaseSlot slot, OpenedConnection opened, bool growing)
+    private void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking, bool growing)
     {
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
         var isStale = _parts.Gate.IsClosed || slot.Generation != _parts.Physicals.Generation;
-        if ((!isStale && _parts.Gate.TryHandOver(slot.Place)) || !TryRest(slot, opened.Connection))
+        if (_parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !TryRest(slot, opened.Connection))
         {
             return;
         }
