@@ -12,13 +12,13 @@ namespace SafePool.Diagnostics;
 /// told besides even where it accounts for no place: threads that block in a rent are what a leak leads to.
 /// </para>
 /// <para>
-/// Holds of less than half a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
+/// Holds of less than a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
 /// says of the present one can tell them apart.
 /// </para>
 /// </remarks>
 internal static class VerdictFinder
 {
-    private static readonly TimeSpan _telling = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan _telling = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan _stale = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _recently = TimeSpan.FromSeconds(10);
@@ -71,13 +71,17 @@ internal static class VerdictFinder
             return PoolVerdict.ThreadPoolStarvation;
         }
 
-        if (holder.IsBusy && holder.BusyFor >= _telling && !HasBegunAnew(holder))
+        if (holder.IsBusy && IsLong(holder) && !HasBegunAnew(holder))
         {
             return facts.ServerSilentFor is null ? PoolVerdict.SlowQueries : PoolVerdict.ServerUnreachable;
         }
 
         return IsTelling(holder) && IsMostlyIdle(holder) ? PoolVerdict.IdleHolders : PoolVerdict.Undersized;
     }
+
+    /// <summary>The first look at a lease comes up to a quarter of a second after its beginning: one that was at work at every look since has been so for as long as it is held.</summary>
+    private static bool IsLong(LeaseHolder holder)
+        => holder.BusyFor >= _telling || (IsTelling(holder) && holder.BusyFor >= _look && holder.BusyShare >= 1);
 
     /// <summary>One that is at work now, and was never seen at work before, has not been watched for long enough.</summary>
     private static bool IsMostlyIdle(LeaseHolder holder)
