@@ -231,7 +231,7 @@ internal sealed class ConnectionOpener : IDisposable
 
         _parts.Opens.Succeeded(place);
         _parts.Recorder.Record(FlightEventKind.Opened, place);
-        Settle(_parts.Ledger[place], opened, blocking, growing);
+        Settle(_parts.Ledger[place], opened, blocking);
         Pump();
         return null;
     }
@@ -263,7 +263,7 @@ internal sealed class ConnectionOpener : IDisposable
         Retire(slot);
     }
 
-    private void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking, bool growing)
+    private void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking)
     {
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
@@ -284,13 +284,13 @@ internal sealed class ConnectionOpener : IDisposable
             _parts.Physicals.CountClosed();
             _parts.Gate.Vacate(slot.Place);
         }
-        else if (opened.IsNew || growing)
+        else if (opened.IsNew)
         {
             HandOn(slot);
         }
         else
         {
-            // It had just come to rest under a place of its own, and lies there again: nothing was added.
+            // It had just come to rest under a place of its own, and lies there again: nothing was added, also when the pool was to grow.
             Interlocked.Increment(ref _rearranged);
             _parts.Gate.Vacate(slot.Place);
         }

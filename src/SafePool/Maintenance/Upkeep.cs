@@ -135,6 +135,9 @@ internal sealed class Upkeep(
         if (await open.ConfigureAwait(false) is not { } error)
         {
             _fillPause = MaintenanceLoop.Period;
+
+            // It may have found one that had just come to rest, and added nothing.
+            Fill();
             return;
         }
 
