@@ -2,9 +2,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Diagnostics;
-using SafePool.Errors;
 using SafePool.Leases;
-using SafePool.Options;
 using SafePool.Telemetry;
 
 namespace SafePool.Connections;

@@ -1,9 +1,7 @@
-using System.Diagnostics;
-
 namespace SafePool.Leases;
 
 /// <summary>One rent as a link of the flow that made it: what the flow held or waited for before, and what became of this one.</summary>
-internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
+internal sealed class RentFlow(RentFlow? outer, RentSite site)
 {
     private RentFlow? _outer = outer;
     private LeaseSlot? _slot;
@@ -27,8 +25,6 @@ internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
     }
 
     public RentSite Site { get; } = site;
-
-    public Activity? Trace { get; } = trace;
 
     /// <summary>It waits, or its lease is out.</summary>
     public bool IsAlive => !_isOver && (_slot is null || IsOut);
