@@ -12,6 +12,12 @@ public sealed record PoolSnapshot
     /// <summary>Gets <see cref="ConnectionPoolOptions.MaxSize"/>.</summary>
     public required int MaxSize { get; init; }
 
+    /// <summary>Gets how many connections the server has room for, as far as it is known: less than <see cref="MaxSize"/> once it has refused one.</summary>
+    public required int EffectiveMaxSize { get; init; }
+
+    /// <summary>Gets whether connections are being opened for those who ask.</summary>
+    public required CircuitState Circuit { get; init; }
+
     /// <summary>Gets how many places are held by leases, or by the pool for a moment while it closes or retires their connection.</summary>
     public required int Leased { get; init; }
 

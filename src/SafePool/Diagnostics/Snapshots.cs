@@ -12,6 +12,8 @@ internal static class Snapshots
         {
             Name = parts.Settings.Name,
             MaxSize = counts.Places,
+            EffectiveMaxSize = counts.Places,
+            Circuit = CircuitState.Closed,
             Leased = counts.Leased,
             Idle = counts.Idle,
             Opening = counts.Opening,

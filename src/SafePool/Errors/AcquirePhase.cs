@@ -8,4 +8,7 @@ public enum AcquirePhase
 
     /// <summary>For a physical connection that is being opened.</summary>
     Opening,
+
+    /// <summary>For the sign of life of a connection that had been idle for long.</summary>
+    Probing,
 }

@@ -17,13 +17,22 @@ public sealed class ConnectionPoolOptions
     private Action<NpgsqlDataSourceBuilder>? _configureDataSource;
     private int _maxWaiters = 1000;
     private int _maxConcurrentOpens = 4;
+    private int _expectedInstances = 1;
+    private TimeoutStrategy _timeouts;
+    private TimeSpan _probeAfterIdle = TimeSpan.FromSeconds(30);
+    private TimeSpan _probeAfterQuiet = TimeSpan.FromSeconds(1);
+    private bool _watchServer = true;
     private TimeSpan _acquireTimeout = TimeSpan.FromSeconds(5);
     private Func<NpgsqlConnection, CancellationToken, ValueTask>? _physicalConnectionOpened;
     private Func<NpgsqlConnection, CancellationToken, ValueTask>? _leaseRented;
     private Func<NpgsqlConnection, CancellationToken, ValueTask>? _leaseReturning;
 
     /// <summary>Creates options with every default.</summary>
-    public ConnectionPoolOptions() => Leaks = new LeakOptions(this);
+    public ConnectionPoolOptions()
+    {
+        Leaks = new LeakOptions(this);
+        Breaker = new BreakerOptions(this);
+    }
 
     /// <summary>Gets or sets the Npgsql connection string. Required.</summary>
     /// <remarks>It never appears in a message, a log line or a metric. <c>Pooling=false</c>, <c>Multiplexing=true</c> and <c>Keepalive</c> are refused.</remarks>
@@ -59,7 +68,7 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets or sets how many connections there are at most.</summary>
     /// <value>Default: 20. Range: 1 to 10,000.</value>
-    /// <remarks>A promise about sockets of this pool; one more is used by the control connection while something must be cancelled or ended.</remarks>
+    /// <remarks>A promise about sockets of this pool; the control connection (<see cref="WatchServer"/>) is one more.</remarks>
     public int MaxSize
     {
         get => MaxSizeSet ?? 20;
@@ -83,9 +92,18 @@ public sealed class ConnectionPoolOptions
         set => _maxConcurrentOpens = Unfrozen(value);
     }
 
+    /// <summary>Gets or sets how many processes have a pool like this one on the same server.</summary>
+    /// <value>Default: 1. Range: 1 to 10,000.</value>
+    /// <remarks><see cref="ConnectionPool.WarmUpAsync"/> warns when <see cref="MaxSize"/> times this is more than server, database and role allow.</remarks>
+    public int ExpectedInstances
+    {
+        get => _expectedInstances;
+        set => _expectedInstances = Unfrozen(value);
+    }
+
     /// <summary>Gets or sets how long a rent may take.</summary>
     /// <value>Default: 5 seconds. Range: more than zero, up to one day; <see cref="Timeout.InfiniteTimeSpan"/> waits for ever.</value>
-    /// <remarks>Queueing and opening share this one budget.</remarks>
+    /// <remarks>Queueing, opening and probing share this one budget.</remarks>
     public TimeSpan AcquireTimeout
     {
         get => _acquireTimeout;
@@ -137,6 +155,43 @@ public sealed class ConnectionPoolOptions
     {
         get => TransactionTimeoutSet;
         set => TransactionTimeoutSet = Unfrozen(value);
+    }
+
+    /// <summary>Gets or sets how the four timeouts above get to the server.</summary>
+    /// <value>Default: <see cref="TimeoutStrategy.Auto"/>.</value>
+    public TimeoutStrategy Timeouts
+    {
+        get => _timeouts;
+        set => _timeouts = Unfrozen(value);
+    }
+
+    /// <summary>Gets or sets how long an idle connection may go unused before the pool asks it for a sign of life, in the background.</summary>
+    /// <value>Default: 30 seconds. Range: 1 second to one day; <see cref="Timeout.InfiniteTimeSpan"/> never asks.</value>
+    /// <remarks>One that does not answer within two seconds is retired, and everything older with it.</remarks>
+    public TimeSpan ProbeAfterIdle
+    {
+        get => _probeAfterIdle;
+        set => _probeAfterIdle = Unfrozen(value);
+    }
+
+    /// <summary>Gets or sets after how long without a rent the next ones make sure that what they get is alive.</summary>
+    /// <value>Default: 1 second. Range: 250 milliseconds to one day; <see cref="Timeout.InfiniteTimeSpan"/> never does.</value>
+    /// <remarks>As many rents as there were idle connections pay one round trip each. A pool that is in use never does.</remarks>
+    public TimeSpan ProbeAfterQuiet
+    {
+        get => _probeAfterQuiet;
+        set => _probeAfterQuiet = Unfrozen(value);
+    }
+
+    /// <summary>Gets or sets whether the control connection is kept open to hear at once when the server goes away.</summary>
+    /// <value>Default: <see langword="true"/>. When <see langword="false"/>, it is opened when something must be cancelled, ended or asked, and closed afterwards.</value>
+    /// <remarks>
+    /// When it breaks, everything idle is retired within milliseconds, instead of when callers trip over it. It costs one connection of the server's. Nothing depends on it: it may be refused.
+    /// </remarks>
+    public bool WatchServer
+    {
+        get => _watchServer;
+        set => _watchServer = Unfrozen(value);
     }
 
     /// <summary>Gets or sets how long a surplus of idle connections beyond <see cref="MinSize"/> is kept.</summary>
@@ -199,6 +254,9 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets when a lease counts as held for too long, what is written down about it, and what is done about it.</summary>
     public LeakOptions Leaks { get; }
+
+    /// <summary>Gets how long an outage may look like a delay, and how the pool finds out that it is over.</summary>
+    public BreakerOptions Breaker { get; }
 
     // What was set, as opposed to defaulted: the connection string may say the rest.
     internal int? MinSizeSet { get; private set; }

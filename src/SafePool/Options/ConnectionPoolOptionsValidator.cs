@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using SafePool.Maintenance;
 
 namespace SafePool.Options;
 
@@ -79,9 +80,14 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 MaxSize = maxSize,
                 MaxWaiters = options.MaxWaiters,
                 MaxConcurrentOpens = options.MaxConcurrentOpens,
+                ExpectedInstances = options.ExpectedInstances,
                 AcquireTimeout = options.AcquireTimeout,
                 ConnectTimeout = connectTimeout,
                 SessionTimeouts = text.SessionTimeouts,
+                Timeouts = options.Timeouts,
+                ProbeAfterIdle = options.ProbeAfterIdle,
+                ProbeAfterQuiet = options.ProbeAfterQuiet,
+                WatchServer = options.WatchServer,
                 IdleTimeout = idleTimeout,
                 MaxLifetime = maxLifetime,
                 Reset = text.Reset ?? options.Reset,
@@ -89,6 +95,7 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 LeaseRented = options.LeaseRented,
                 LeaseReturning = options.LeaseReturning,
                 Leaks = LeakSettings.Of(options.Leaks),
+                Breaker = BreakerSettings.Of(options.Breaker),
             };
     }
 
@@ -103,7 +110,12 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
         faults.UnlessWithin(nameof(options.MaxWaiters), options.MaxWaiters, 0, 1_000_000);
         faults.UnlessWithin(nameof(options.MaxConcurrentOpens), options.MaxConcurrentOpens, 1, 1_000);
         faults.UnlessWithin(nameof(options.AcquireTimeout), options.AcquireTimeout, TimeSpan.FromTicks(1), OneDay, orInfinite: true);
+        faults.UnlessWithin(nameof(options.ExpectedInstances), options.ExpectedInstances, 1, 10_000);
+        faults.UnlessDefined(nameof(options.Timeouts), options.Timeouts);
+        faults.UnlessWithin(nameof(options.ProbeAfterIdle), options.ProbeAfterIdle, TimeSpan.FromSeconds(1), OneDay, orInfinite: true);
+        faults.UnlessWithin(nameof(options.ProbeAfterQuiet), options.ProbeAfterQuiet, MaintenanceLoop.Period, OneDay, orInfinite: true);
         LeakSettings.Check(options.Leaks, faults);
+        BreakerSettings.Check(options.Breaker, faults);
         faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);
         faults.UnlessServerTimeout(nameof(options.LockTimeout), options.LockTimeout);
         faults.UnlessServerTimeout(nameof(options.IdleInTransactionTimeout), options.IdleInTransactionTimeout);

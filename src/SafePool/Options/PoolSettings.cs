@@ -25,11 +25,21 @@ internal sealed record PoolSettings
 
     public required int MaxConcurrentOpens { get; init; }
 
+    public required int ExpectedInstances { get; init; }
+
     public required TimeSpan AcquireTimeout { get; init; }
 
     public required TimeSpan ConnectTimeout { get; init; }
 
     public required IReadOnlyList<SessionTimeout> SessionTimeouts { get; init; }
+
+    public required TimeoutStrategy Timeouts { get; init; }
+
+    public required TimeSpan ProbeAfterIdle { get; init; }
+
+    public required TimeSpan ProbeAfterQuiet { get; init; }
+
+    public required bool WatchServer { get; init; }
 
     public required TimeSpan IdleTimeout { get; init; }
 
@@ -44,6 +54,8 @@ internal sealed record PoolSettings
     public required Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning { get; init; }
 
     public required LeakSettings Leaks { get; init; }
+
+    public required BreakerSettings Breaker { get; init; }
 
     // A record prints its members; these must never print the password.
     public override string ToString() => $"PoolSettings '{Name}'";
