@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Leaks;
@@ -25,9 +26,12 @@ internal sealed class PoolParts
         Physicals = new PhysicalConnections(settings, Clock);
         Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Physicals, time, logger);
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
+        Breaker = new CircuitBreaker(settings.Breaker, Clock);
+        Room = new ServerRoom(Gate, Clock);
         Opens = new OpenTimes(settings.MaxSize, Clock);
         Watch = new LeaseWatch(settings.Leaks, Clock);
         Ledger = new LeaseLedger(pool, settings.MaxSize, Clock, Watch);
+        Exhaustion = new ExhaustionTrip(settings.Breaker.TripOnExhaustionAfter, Gate, Ledger, Clock);
         Sampler = new ActivitySampler(Ledger, Source, Clock);
         Inspector = new BackendInspector(Ledger, Source, Clock, settings.Leaks.InspectBackends);
         Holders = new Holders(Ledger, Sampler, Inspector, Clock, settings.Leaks);
@@ -50,6 +54,12 @@ internal sealed class PoolParts
     public IConnectionSource Source { get; }
 
     public PhysicalConnections Physicals { get; }
+
+    public CircuitBreaker Breaker { get; }
+
+    public ServerRoom Room { get; }
+
+    public ExhaustionTrip Exhaustion { get; }
 
     public OpenTimes Opens { get; }
 

@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Connections;
 
 namespace SafePool.TestKit;
 
@@ -12,6 +13,7 @@ internal sealed partial class ScriptedConnectionSource
     private Exception? _failNextClose;
     private Exception? _failNextRetire;
     private Action? _beforeNextOpen;
+    private Action<Exception>? _lost;
     private int _holdCloses;
     private int _alive;
     private int _peakAlive;
@@ -46,6 +48,12 @@ internal sealed partial class ScriptedConnectionSource
 
     /// <summary>Gets or sets what the server says about sessions when it is asked; null: it does not answer.</summary>
     public Dictionary<NpgsqlConnection, BackendActivity>? Backends { get; set; }
+
+    /// <summary>Gets or sets what the server says about its room.</summary>
+    public ServerCensus? Census { get; set; }
+
+    /// <summary>Gets whether the pool listens for the server's going away.</summary>
+    public bool IsWatched => Volatile.Read(ref _lost) is not null;
 
     /// <summary>Gets or sets what happens while a statement of the pool's own runs, and what its end waits for.</summary>
     public Func<Task>? DuringExecutes { get; set; }
@@ -210,6 +218,13 @@ internal sealed partial class ScriptedConnectionSource
 
     /// <summary>Breaks a connection that is handed out.</summary>
     public void Break(NpgsqlConnection connection) => SetState(connection, ConnectionState.Broken);
+
+    /// <summary>The server goes away, and whoever listens hears of it.</summary>
+    public void LoseServer(Exception error)
+    {
+        LoseAtRest();
+        Volatile.Read(ref _lost)?.Invoke(error);
+    }
 
     /// <summary>Ends all that is at rest behind the pool's back.</summary>
     public void LoseAtRest()

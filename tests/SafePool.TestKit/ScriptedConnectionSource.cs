@@ -212,6 +212,14 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
+    public Task<ServerCensus?> TakeCensusAsync() => Task.FromResult(Census);
+
+    public bool KeepWatching(Action<Exception> lost)
+    {
+        Volatile.Write(ref _lost, lost);
+        return true;
+    }
+
     public void Clear()
     {
         lock (_gate)

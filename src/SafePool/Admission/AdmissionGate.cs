@@ -32,6 +32,7 @@ internal sealed class AdmissionGate
     private readonly TaskCompletionSource _allBack = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly PlaceAudit _audit;
     private int _vacant;
+    private int _limit;
     private int _opening;
     private int _blockingOpens;
     private int _quarantined;
@@ -39,7 +40,7 @@ internal sealed class AdmissionGate
 
     public AdmissionGate(int places, int maxWaiters, int maxConcurrentOpens)
     {
-        Places = places;
+        Places = _limit = places;
         _maxWaiters = maxWaiters;
         _maxConcurrentOpens = maxConcurrentOpens;
         _idle = new IdleStack(places);
@@ -52,6 +53,13 @@ internal sealed class AdmissionGate
     }
 
     public int Places { get; }
+
+    /// <summary>How many connections may exist: fewer than <see cref="Places"/> while the server has no room for more.</summary>
+    public int Limit
+    {
+        get => Volatile.Read(ref _limit);
+        set => Volatile.Write(ref _limit, Math.Clamp(value, 0, Places));
+    }
 
     public int Idle => _idle.Count;
 
@@ -110,7 +118,7 @@ internal sealed class AdmissionGate
                 }
 
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
-                if (!returning && _queue.Count >= (long)_maxWaiters + _vacant + _opening)
+                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked() + _opening)
                 {
                     return new AdmissionResult(AdmissionOutcome.Rejected, Counts: ReadLocked());
                 }
@@ -165,14 +173,15 @@ internal sealed class AdmissionGate
     }
 
     /// <summary>Starts an open because of demand: vacant → opening. False when none is called for or allowed.</summary>
+    /// <param name="most">How many may be under way with it, if that is less than the limit of concurrent opens.</param>
     /// <param name="place">The place to open.</param>
     /// <param name="blocking">True when it must not depend on the thread pool, because callers block on it.</param>
-    public bool TryBeginOpen(out int place, out bool blocking)
+    public bool TryBeginOpen(int most, out int place, out bool blocking)
     {
         lock (_gate)
         {
             AssertInvariants();
-            if (!TryBeginLocked(_queue.Count > _opening, out place))
+            if (!TryBeginLocked(_queue.Count > _opening, most, out place))
             {
                 blocking = false;
                 return false;
@@ -185,12 +194,12 @@ internal sealed class AdmissionGate
     }
 
     /// <summary>Starts an open because fewer than <paramref name="minimum"/> connections exist or are on their way.</summary>
-    public bool TryBeginFill(int minimum, out int place)
+    public bool TryBeginFill(int minimum, int most, out int place)
     {
         lock (_gate)
         {
             AssertInvariants();
-            return TryBeginLocked(Places - _vacant < minimum, out place);
+            return TryBeginLocked(Places - _vacant < minimum, most, out place);
         }
     }
 
@@ -216,9 +225,11 @@ internal sealed class AdmissionGate
     /// <param name="blocking">As it began.</param>
     /// <param name="error">For the waiter; null when nobody needs to know, and all go on waiting.</param>
     /// <param name="connected">There is a connection all the same: opening → held, by the opener, until it is gone.</param>
-    public void OpenFailed(int place, bool blocking, Exception? error, bool connected = false)
+    /// <returns>What there is now.</returns>
+    public GateCounts OpenFailed(int place, bool blocking, Exception? error, bool connected = false)
     {
         Waiter? first;
+        GateCounts counts;
         lock (_gate)
         {
             AssertInvariants();
@@ -229,9 +240,33 @@ internal sealed class AdmissionGate
             }
 
             first = error is null ? null : TakeFirstLocked();
+            counts = ReadLocked();
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Failed, Error: error));
+        return counts;
+    }
+
+    /// <summary>Tells all who wait that they wait in vain.</summary>
+    public void FailWaiting(AdmissionOutcome outcome)
+    {
+        List<Waiter> waiters;
+        GateCounts counts;
+        lock (_gate)
+        {
+            AssertInvariants();
+            counts = ReadLocked();
+            waiters = _queue.RemoveAll();
+            if (waiters.Count > 0)
+            {
+                _idle.Open();
+            }
+        }
+
+        foreach (var waiter in waiters)
+        {
+            waiter.Complete(new AdmissionResult(outcome, Counts: counts));
+        }
     }
 
     /// <summary>The connection of a held place is gone: held → vacant.</summary>
@@ -334,11 +369,17 @@ internal sealed class AdmissionGate
 
     private GateCounts ReadLocked() => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
 
-    private bool TryBeginLocked(bool wanted, out int place)
+    private int RoomLocked()
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        return Math.Min(_vacant, Math.Max(0, Limit - (Places - _vacant)));
+    }
+
+    private bool TryBeginLocked(bool wanted, int most, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        if (!wanted || _closed || _vacant == 0 || _opening >= _maxConcurrentOpens)
+        if (!wanted || _closed || RoomLocked() == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
         {
             return false;
         }

@@ -24,6 +24,12 @@ internal enum AdmissionOutcome
     /// <summary>An open failed on the request's behalf; <see cref="AdmissionResult.Error"/> says how.</summary>
     Failed,
 
+    /// <summary>Nothing is idle, and no open has succeeded for too long.</summary>
+    CircuitOpen,
+
+    /// <summary>All is leased, and nothing has come back for too long.</summary>
+    Stuck,
+
     /// <summary>The pool is closed.</summary>
     Closed,
 }

@@ -15,9 +15,9 @@ internal static class ActivityQuery
         """;
 
     public static async Task<Dictionary<int, BackendActivity>> RunAsync(
-        NpgsqlDataSource server, int[] processIds, CancellationToken cancellationToken)
+        NpgsqlConnection server, int[] processIds, CancellationToken cancellationToken)
     {
-        var command = server.CreateCommand(Sql);
+        var command = new NpgsqlCommand(Sql, server);
         await using var commandDisposal = command.ConfigureAwait(false);
         command.Parameters.Add(new NpgsqlParameter<int[]> { TypedValue = processIds });
         var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Diagnostics;
 using SafePool.Leases;
 using SafePool.Telemetry;
@@ -10,24 +11,22 @@ namespace SafePool.Connections;
 /// <summary>Opens connections, a limited number at a time, on the pool's own account: an open outlives whoever asked for it.</summary>
 /// <remarks>
 /// <para>
-/// What an open brings goes to the first waiter, or to rest. What it fails with goes to the first waiter; its place is vacant again, and
-/// the next waiter may start another one.
+/// What an open brings goes to the first waiter, or to rest. What it fails with, if waiting cannot cure it, goes to the first waiter. Everything else is
+/// tried again, one open at a time, after pauses that the <see cref="CircuitBreaker"/> sets; who waits goes on doing so until it opens.
 /// </para>
 /// </remarks>
 internal sealed class ConnectionOpener : IDisposable
 {
-    // When the server is full, an open now and then finds out whether it still is.
-    private static readonly TimeSpan _fullPause = TimeSpan.FromSeconds(1);
-
     private readonly PoolParts _parts;
     private readonly CancellationTokenSource _closing = new();
     private readonly Connector _connector;
-    private long _notBefore = long.MinValue;
+    private readonly Outage _outage;
     private int _rearranged;
 
     public ConnectionOpener(PoolParts parts)
     {
         _parts = parts;
+        _outage = new Outage(parts);
         _connector = new Connector(parts, (slot, connection) => RestAndHandOn(slot, connection), _closing.Token);
     }
 
@@ -37,12 +36,31 @@ internal sealed class ConnectionOpener : IDisposable
     /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
     public required Action<LeaseSlot> Retire { get; init; }
 
-    /// <summary>Starts as many opens as demand calls for and limits allow.</summary>
+    private int OpensAllowed => _parts.Breaker.OpensAllowed(_parts.Settings.MaxConcurrentOpens);
+
+    /// <summary>Starts as many opens as demand calls for and limits allow, and whatever an outage has made due.</summary>
     public void Pump()
     {
-        while (IsDue() && _parts.Gate.TryBeginOpen(out var place, out var blocking))
+        _outage.TripIfDue();
+        if (_parts.Breaker.TryBeginProbe())
+        {
+            Probe();
+        }
+
+        _parts.Room.TryForOneMore();
+        while (_parts.Gate.TryBeginOpen(OpensAllowed, out var place, out var blocking))
         {
             Start(place, blocking);
+        }
+    }
+
+    /// <summary>The same at every tick while opens fail: then one is tried now and then, whether or not anybody waits for it.</summary>
+    public void RideThrough()
+    {
+        Pump();
+        if (_parts.Breaker.IsFailing && _parts.Gate.TryBeginFill(int.MaxValue, Math.Min(1, OpensAllowed), out var place))
+        {
+            Start(place, blocking: false, growing: true);
         }
     }
 
@@ -50,7 +68,7 @@ internal sealed class ConnectionOpener : IDisposable
     public void OpenSpeculatively()
     {
         var counts = _parts.Gate.Read();
-        if (counts.Opening == 0 && _parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, out var place))
+        if (counts.Opening == 0 && _parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, OpensAllowed, out var place))
         {
             Start(place, blocking: false);
         }
@@ -60,7 +78,7 @@ internal sealed class ConnectionOpener : IDisposable
     /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
     public Task<Exception?>? Fill(int minimum)
     {
-        if (!_parts.Gate.TryBeginFill(minimum, out var place))
+        if (!_parts.Gate.TryBeginFill(minimum, OpensAllowed, out var place))
         {
             return null;
         }
@@ -77,17 +95,21 @@ internal sealed class ConnectionOpener : IDisposable
         // The generation first: what is leased in between then counts as at rest when it comes back, though Npgsql closes it, and the next taker
         // finds out. The other way round there could be one at rest that nobody counts.
         _parts.Physicals.Advance();
+        _outage.Forget();
         EmptyIdle();
+        Pump();
         _parts.Recorder.Record(FlightEventKind.Cleared);
         Log.Cleared(_parts.Logger, _parts.Settings.Name);
     }
 
-    /// <summary>The same, unless it was done since <paramref name="generation"/>.</summary>
+    /// <summary>The same after a sign that the server has gone, unless it was done since <paramref name="generation"/>.</summary>
     public bool TryRetireAll(int generation)
     {
         var isFirst = _parts.Physicals.TryAdvance(generation);
         if (isFirst)
         {
+            // Before any place is vacant: the next open finds out, alone, whether it has.
+            _parts.Breaker.Suspect();
             EmptyIdle();
         }
 
@@ -182,7 +204,19 @@ internal sealed class ConnectionOpener : IDisposable
         }
     }
 
-    private void Start(int place, bool blocking)
+    private void Probe()
+    {
+        if (_parts.Gate.TryBeginFill(int.MaxValue, most: 1, out var place))
+        {
+            Start(place, blocking: false, growing: true);
+        }
+        else
+        {
+            _parts.Breaker.PutOffProbe();
+        }
+    }
+
+    private void Start(int place, bool blocking, bool growing = false)
     {
         if (blocking)
         {
@@ -198,8 +232,8 @@ internal sealed class ConnectionOpener : IDisposable
         {
             // Unsafe: without the requester's ExecutionContext, which is nobody's business here.
             ThreadPool.UnsafeQueueUserWorkItem(
-                static state => _ = state.Opener.OpenAsync(state.Place, blocking: false, growing: false),
-                (Opener: this, Place: place),
+                static state => _ = state.Opener.OpenAsync(state.Place, blocking: false, state.Growing),
+                (Opener: this, Place: place, Growing: growing),
                 preferLocal: false);
         }
     }
@@ -227,6 +261,11 @@ internal sealed class ConnectionOpener : IDisposable
             return failure;
         }
 
+        if (opened.IsNew)
+        {
+            _outage.Succeeded();
+        }
+
         _parts.Opens.Succeeded(place);
         _parts.Recorder.Record(FlightEventKind.Opened, place);
         Settle(_parts.Ledger[place], opened, blocking);
@@ -236,21 +275,18 @@ internal sealed class ConnectionOpener : IDisposable
 
     private void Fail(int place, bool blocking, Exception error, bool connected)
     {
+        var begunAt = _parts.Opens.BegunAt(place);
         _parts.Opens.Failed(place, error);
         _parts.Recorder.Record(FlightEventKind.OpenFailed, place);
         Log.OpenFailed(_parts.Logger, _parts.Settings.Name, error);
-        var isFull = SqlStates.IsServerFull(error);
-        if (isFull)
+        var counts = _parts.Gate.OpenFailed(place, blocking, _outage.IsRiddenThrough(error) ? null : error, connected);
+        if (!_closing.IsCancellationRequested)
         {
-            Volatile.Write(ref _notBefore, _parts.Clock.After(_parts.Clock.Exact, _fullPause));
+            _outage.Failed(error, begunAt, counts);
         }
 
-        // A full server is cured by waiting: who waits goes on doing so, for a lease or for room. Everything else is told to the first waiter at once.
-        _parts.Gate.OpenFailed(place, blocking, isFull ? null : error, connected);
         Pump();
     }
-
-    private bool IsDue() => Volatile.Read(ref _notBefore) is var due && (due == long.MinValue || _parts.Clock.Exact >= due);
 
     /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is free when it is surely gone.</summary>
     private void Discard(LeaseSlot slot, OpenedConnection opened)

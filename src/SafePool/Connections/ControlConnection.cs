@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -6,17 +7,54 @@ using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
-/// <summary>One connection beside the pool, opened when a session must be cancelled or ended from outside, and closed afterwards.</summary>
-/// <remarks>It may be refused exactly when it is needed, so nothing depends on it alone. One at a time, bounded by its own timeout.</remarks>
-internal sealed class ControlConnection(PoolSettings settings, TimeProvider clock, ILogger logger) : IDisposable
+/// <summary>One connection beside the pool: to cancel or end a session from outside, to ask the server about itself and, kept open, to hear when it goes away.</summary>
+/// <remarks>
+/// <para>
+/// It may be refused exactly when it is needed, so nothing depends on it alone. Never more than one at a time: what it is asked for takes turns, bounded by a
+/// timeout of its own. When a session lies on another host than the connection that is kept open, that one is given up for it.
+/// </para>
+/// <para>Its <c>application_name</c> is that of the pool with <see cref="NameSuffix"/>, so that a person who looks at the server can tell it apart.</para>
+/// </remarks>
+internal sealed class ControlConnection(PoolSettings settings, TimeProvider clock, ILogger logger) : IAsyncDisposable
 {
+    public const string NameSuffix = " (SafePool control)";
+
     private static readonly TimeSpan _patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly SemaphoreSlim _turn = new(1, 1);
+    private WatchedConnection? _watched;
+    private int _isOpening;
+    private volatile bool _isDisposed;
+    private long _nextAttempt = long.MinValue;
+    private TimeSpan _pause = _firstPause;
 
     public Task<bool> CancelAsync(NpgsqlConnection target) => SignalAsync("cancel", "pg_cancel_backend", target);
 
     public Task<bool> TerminateAsync(NpgsqlConnection target) => SignalAsync("terminate", "pg_terminate_backend", target);
+
+    /// <summary>Whether it is open and listens; if it should be but is not, begins to open it, now and then.</summary>
+    /// <param name="host">Where; null for wherever the connection string leads.</param>
+    /// <param name="lost">Called when the server goes away. Held weakly.</param>
+    public bool KeepOpen(HostName? host, Action<Exception> lost)
+    {
+        if (Volatile.Read(ref _watched) is { IsOpen: true } watched && (host is null || watched.Host == host))
+        {
+            return true;
+        }
+
+        if (clock.GetTimestamp() >= Volatile.Read(ref _nextAttempt) && Interlocked.Exchange(ref _isOpening, 1) == 0)
+        {
+            _ = OpenWatchedAsync(host, new WeakReference<Action<Exception>>(lost));
+        }
+
+        return false;
+    }
+
+    /// <summary>How much room the server has, and who uses it; null when it does not say.</summary>
+    public Task<ServerCensus?> TakeCensusAsync(HostName? host)
+        => ActAsync("ask for the limits", host, ServerCensus.TakeAsync);
 
     /// <summary>What <c>pg_stat_activity</c> says about some sessions: nothing when the server refuses (it may be full), null when it does not answer.</summary>
     public async Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IEnumerable<NpgsqlConnection> targets)
@@ -43,24 +81,31 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         return found;
     }
 
-    public void Dispose() => _turn.Dispose();
+    /// <summary>Closes it, and opens it no more.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _isDisposed = true;
+        using var patience = new CancellationTokenSource(_patience, clock);
+        await _turn.WaitAsync(patience.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await GiveUpWatchedAsync().ConfigureAwait(false);
+    }
 
     /// <summary>False when the connection is not open any more; it is read from another flow, which Npgsql does not expect.</summary>
-    private static bool TryLocate(NpgsqlConnection connection, out Host host, out int processId)
+    private static bool TryLocate(NpgsqlConnection connection, [NotNullWhen(true)] out HostName? host, out int processId)
     {
         try
         {
-            (host, processId) = (new Host(connection.Host, connection.Port), connection.ProcessID);
+            (host, processId) = (HostName.Of(connection), connection.ProcessID);
             return true;
         }
         catch (Exception error) when (error is InvalidOperationException or NullReferenceException)
         {
-            (host, processId) = (default, 0);
+            (host, processId) = (null, 0);
             return false;
         }
     }
 
-    private static IEnumerable<(NpgsqlConnection Connection, Host Host, int ProcessId)> Locate(IEnumerable<NpgsqlConnection> targets)
+    private static IEnumerable<(NpgsqlConnection Connection, HostName Host, int ProcessId)> Locate(IEnumerable<NpgsqlConnection> targets)
     {
         foreach (var target in targets)
         {
@@ -82,7 +127,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         return await ActAsync(task, host, (server, cancellation) => CallAsync(server, sql, cancellation)).ConfigureAwait(false) is true;
     }
 
-    private async Task<T?> ActAsync<T>(string task, Host host, Func<NpgsqlDataSource, CancellationToken, Task<T>> act, T? refused = default)
+    private async Task<T?> ActAsync<T>(string task, HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, T? refused = default)
     {
         using var patience = new CancellationTokenSource(_patience, clock);
         try
@@ -90,9 +135,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
             try
             {
-                var server = Connect(host);
-                await using var disposal = server.ConfigureAwait(false);
-                return await act(server, patience.Token).ConfigureAwait(false);
+                return await InTurnAsync(host, act, patience.Token).ConfigureAwait(false);
             }
             finally
             {
@@ -106,28 +149,94 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
     }
 
-    private NpgsqlDataSource Connect(Host host)
+    private async Task<T> InTurnAsync<T>(HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
     {
-        // To the very host of the session: with several hosts in the string the same id is somebody else's on the others.
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (_watched is { IsOpen: true } watched && (host is null || watched.Host == host))
+        {
+            await watched.InterruptAsync().ConfigureAwait(false);
+            try
+            {
+                return await act(watched.Connection, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                // If this broke it, the wait finds out at once.
+                watched.Listen();
+            }
+        }
+
+        await GiveUpWatchedAsync().ConfigureAwait(false);
+        var server = Connect(host);
+        await using var serverDisposal = server.ConfigureAwait(false);
+        var connection = await server.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        await using var connectionDisposal = connection.ConfigureAwait(false);
+        return await act(connection, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task OpenWatchedAsync(HostName? host, WeakReference<Action<Exception>> lost)
+    {
+        using var patience = new CancellationTokenSource(_patience, clock);
+        try
+        {
+            await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
+            try
+            {
+                ObjectDisposedException.ThrowIf(_isDisposed, this);
+                await GiveUpWatchedAsync().ConfigureAwait(false);
+                Volatile.Write(ref _watched, await WatchedConnection.OpenAsync(Connect(host), lost, patience.Token).ConfigureAwait(false));
+                _pause = _firstPause;
+            }
+            finally
+            {
+                _turn.Release();
+            }
+        }
+        catch (Exception error)
+        {
+            Volatile.Write(ref _nextAttempt, clock.GetTimestamp() + (long)(_pause.TotalSeconds * clock.TimestampFrequency));
+            _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
+            Log.ControlFailed(logger, settings.Name, "watch the server", error);
+        }
+        finally
+        {
+            Volatile.Write(ref _isOpening, 0);
+        }
+    }
+
+    private async Task GiveUpWatchedAsync()
+    {
+        if (Interlocked.Exchange(ref _watched, null) is { } watched)
+        {
+            await watched.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private NpgsqlDataSource Connect(HostName? host)
+    {
         var unpooled = new NpgsqlConnectionStringBuilder(settings.DataSourceString)
         {
-            Host = host.Name,
-            Port = host.Port,
-            TargetSessionAttributes = null,
             Pooling = false,
             Options = null,
             CommandTimeout = (int)_patience.TotalSeconds,
             Timeout = (int)_patience.TotalSeconds,
         };
+        unpooled.ApplicationName = (unpooled.ApplicationName ?? settings.Name) + NameSuffix;
+        if (host is { } session)
+        {
+            // To the very host of the session: with several hosts in the string the same id is somebody else's on the others.
+            unpooled.Host = session.Name;
+            unpooled.Port = session.Port;
+            unpooled.TargetSessionAttributes = null;
+        }
+
         return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString);
     }
 
-    private static async Task<bool> CallAsync(NpgsqlDataSource server, string sql, CancellationToken cancellationToken)
+    private static async Task<bool> CallAsync(NpgsqlConnection server, string sql, CancellationToken cancellationToken)
     {
-        var command = server.CreateCommand(sql);
+        var command = new NpgsqlCommand(sql, server);
         await using var disposal = command.ConfigureAwait(false);
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is true;
     }
-
-    private readonly record struct Host(string? Name, int Port);
 }

@@ -51,6 +51,13 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Asks the server what sessions are doing. Leaves out those behind a pooler; null when it did not answer in time; never throws.</summary>
     Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections);
 
+    /// <summary>Asks the server how much room it has and who uses it; null when it does not say; never throws.</summary>
+    Task<ServerCensus?> TakeCensusAsync();
+
+    /// <summary>Whether somebody listens for the server's going away. If not, sees to it without waiting.</summary>
+    /// <param name="lost">Called when it has gone, from any thread. Held weakly: the caller keeps the delegate.</param>
+    bool KeepWatching(Action<Exception> lost);
+
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
     void Clear();
 }

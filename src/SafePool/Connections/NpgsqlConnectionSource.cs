@@ -25,6 +25,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ControlConnection _control;
     private readonly SessionGreeting _greeting;
 
+    // Where the newest connection leads: of several hosts, the one to watch.
+    private HostName? _host;
+
     public NpgsqlConnectionSource(PoolSettings settings, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
@@ -72,6 +75,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        _host = HostName.Of(connection);
         var isDirect = false;
         Exception? failure = null;
         try
@@ -180,18 +184,24 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections)
         => _control.InspectAsync(connections.Where(IsDirect));
 
+    public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_host);
+
+    public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_host, lost);
+
     public void Clear() => _dataSource.Clear();
 
     public void Dispose()
     {
         _dataSource.Dispose();
-        _control.Dispose();
+
+        // What it closes, it closes by itself.
+        _ = _control.DisposeAsync().AsTask();
     }
 
     public async ValueTask DisposeAsync()
     {
         await _dataSource.DisposeAsync().ConfigureAwait(false);
-        _control.Dispose();
+        await _control.DisposeAsync().ConfigureAwait(false);
     }
 
     private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };

@@ -18,6 +18,9 @@ internal sealed class OpenTimes(int places, PoolClock clock)
 
     public void Began(int place) => Volatile.Write(ref _begunAt[place], clock.Exact);
 
+    /// <summary>When the open of a place that is opening began.</summary>
+    public long BegunAt(int place) => Volatile.Read(ref _begunAt[place]);
+
     public void Succeeded(int place)
     {
         Volatile.Write(ref _lastTicks, clock.Since(_begunAt[place]).Ticks);

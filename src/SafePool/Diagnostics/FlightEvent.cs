@@ -25,6 +25,11 @@ internal enum FlightEventKind
     Abandoned,
     Nested,
     CollectionInduced,
+    CircuitOpened,
+    CircuitClosed,
+    ServerLost,
+    ServerFull,
+    ProbeFailed,
     PoolClosed,
 }
 

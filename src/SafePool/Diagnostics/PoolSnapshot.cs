@@ -48,7 +48,7 @@ public sealed record PoolSnapshot
     /// <summary>Gets how many rents ran out of time.</summary>
     public required long TotalTimeouts { get; init; }
 
-    /// <summary>Gets how many rents found the queue full.</summary>
+    /// <summary>Gets how many rents failed at once: the queue was full, the circuit open, or the pool exhausted for too long.</summary>
     public required long TotalRejected { get; init; }
 
     /// <summary>Gets how many physical connections were opened.</summary>

@@ -12,8 +12,8 @@ internal static class Snapshots
         {
             Name = parts.Settings.Name,
             MaxSize = counts.Places,
-            EffectiveMaxSize = counts.Places,
-            Circuit = CircuitState.Closed,
+            EffectiveMaxSize = parts.Gate.Limit,
+            Circuit = parts.Breaker.State,
             Leased = counts.Leased,
             Idle = counts.Idle,
             Opening = counts.Opening,

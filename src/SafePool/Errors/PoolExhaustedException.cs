@@ -5,11 +5,12 @@ namespace SafePool;
 /// <summary>All connections were leased and none came back in time. The message says why, and whose code to look at.</summary>
 public sealed class PoolExhaustedException : PoolException
 {
-    internal PoolExhaustedException(PoolSnapshot snapshot, TimeSpan waited, Diagnosis diagnosis)
+    internal PoolExhaustedException(PoolSnapshot snapshot, TimeSpan waited, Diagnosis diagnosis, TimeSpan? retryAfter)
         : base(Errors.Sentences.Exhausted(snapshot, waited, diagnosis), snapshot)
     {
         Waited = waited;
         Diagnosis = diagnosis;
+        RetryAfter = retryAfter;
         HelpLink = diagnosis.HelpLink;
     }
 
@@ -18,6 +19,9 @@ public sealed class PoolExhaustedException : PoolException
 
     /// <summary>Gets why the pool ran out, and what the verdict rests on.</summary>
     public Diagnosis Diagnosis { get; }
+
+    /// <summary>Gets after how long the pool tries to grow again, when the server had no room for another connection; null when it depends on leases alone.</summary>
+    public TimeSpan? RetryAfter { get; }
 
     /// <summary>Gets who held the leases, the longest first.</summary>
     public ImmutableArray<LeaseHolder> Holders => Snapshot.Holders;

@@ -20,7 +20,8 @@ internal sealed class AbandonedLeases(PoolParts parts, Reclaimer reclaimer)
 
         // With an open under way somebody will be served without this, and with a lease that is being taken away already.
         var counts = parts.Gate.Read();
-        var unserved = counts.Waiting - reclaimer.UnderWay;
+        // A pool that fails all callers at once has none that wait: somebody must come free all the same.
+        var unserved = Math.Max(counts.Waiting, parts.Exhaustion.IsTripped ? 1 : 0) - reclaimer.UnderWay;
         if (unserved <= 0 || counts is not { Idle: 0, Opening: 0 })
         {
             return;

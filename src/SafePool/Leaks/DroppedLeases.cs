@@ -161,6 +161,12 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
 
     private bool IsPressing()
     {
+        if (parts.Exhaustion.IsTripped)
+        {
+            // Callers fail at once, so none of them waits.
+            return true;
+        }
+
         if (parts.Gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
         {
             return false;

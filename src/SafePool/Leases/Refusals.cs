@@ -25,6 +25,13 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
                 parts.Totals.CountRejected();
                 parts.Recorder.Record(FlightEventKind.Rejected, site: request.Site);
                 return Told(Rejection(admission.Counts, request));
+            case AdmissionOutcome.CircuitOpen:
+                parts.Totals.CountRejected();
+                return new CircuitOpenException(Snapshots.Of(parts, admission.Counts), parts.Breaker.FailingFor, parts.Breaker.RetryAfter);
+            case AdmissionOutcome.Stuck:
+                parts.Totals.CountRejected();
+                parts.Recorder.Record(FlightEventKind.Rejected, site: request.Site);
+                return OutOfTime(admission, request, parts.Clock.Since(begun));
             default:
                 parts.Totals.CountTimeout();
                 parts.Recorder.Record(FlightEventKind.TimedOut, site: request.Site);
@@ -40,10 +47,9 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
         var pool = Snapshots.Of(parts, admission.Counts);
         var diagnosis = diagnostician.Diagnose(
             admission.Counts, pool.Holders, request.Who, admission.Outcome == AdmissionOutcome.Deadlocked);
-        var isFull = pool.Leased + pool.Quarantined >= pool.MaxSize
-            || (pool.Leased > 0 && pool.LastConnectError is { } error && Connections.SqlStates.IsServerFull(error));
+        var isFull = pool.Leased + pool.Quarantined >= pool.MaxSize || (pool.Leased > 0 && parts.Room.IsFull);
         return isFull
-            ? Told(new PoolExhaustedException(pool, waited, diagnosis))
+            ? Told(new PoolExhaustedException(pool, waited, diagnosis, parts.Room.RetryAfter))
             : new ConnectTimeoutException(pool, pool.Opening > 0 ? AcquirePhase.Opening : AcquirePhase.Queued, waited, diagnosis);
     }
 

@@ -142,6 +142,12 @@ internal sealed class RentDesk
                     : request.Blocking
                         ? _room.Wait(deadline, returning, request.Who, _onQueued)
                         : await _room.WaitAsync(deadline, returning, request.Who, _onQueued, request.CancellationToken).ConfigureAwait(false);
+                if (admission.Outcome == AdmissionOutcome.CircuitOpen && !_parts.Breaker.IsOpen && _parts.Clock.Exact < deadline)
+                {
+                    // It was closed again in this moment.
+                    continue;
+                }
+
                 slot = admission.Outcome == AdmissionOutcome.Granted
                     ? _parts.Ledger[admission.Place]
                     : throw _refusals.Of(admission, request, begun);
@@ -172,7 +178,7 @@ internal sealed class RentDesk
         }
 
         _opener.OpenSpeculatively();
-        var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : AdmissionOutcome.TimedOut;
+        var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : OfHopeless() ?? AdmissionOutcome.TimedOut;
         return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
     }
 
@@ -251,15 +257,26 @@ internal sealed class RentDesk
 
     private void OnQueued(Waiter waiter)
     {
+        // First, because it may find that the circuit is to open now. The other way round, a circuit that opens in between would leave this one waiting.
+        _opener.Pump();
+        if (OfHopeless() is { } hopeless && _parts.Gate.TryLeave(waiter, hopeless))
+        {
+            return;
+        }
+
         _parts.Totals.CountWait();
         _parts.Recorder.Record(FlightEventKind.Wait);
         if (_nested is not null && waiter.Who is RentFlow flow && _nested.IsDeadlock(flow))
         {
             _parts.Gate.TryLeave(waiter, AdmissionOutcome.Deadlocked);
         }
-
-        _opener.Pump();
     }
+
+    /// <summary>Why it would be in vain to wait; null when it may not be.</summary>
+    private AdmissionOutcome? OfHopeless()
+        => _parts.Breaker.IsOpen ? AdmissionOutcome.CircuitOpen
+            : _parts.Exhaustion.IsTripped ? AdmissionOutcome.Stuck
+            : null;
 
     private static void RefuseFaults(RentOptions? options)
     {

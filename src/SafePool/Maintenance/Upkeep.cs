@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Leaks;
@@ -20,6 +21,7 @@ internal sealed class Upkeep(
 
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
+    private readonly ServerWatch _watch = new(parts, opener);
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly IdleSweep _sweep = new(parts, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock, parts.Settings.IdleTimeout);
@@ -37,9 +39,11 @@ internal sealed class Upkeep(
 
         try
         {
+            parts.Exhaustion.Look();
             detector.Scan();
             dropped.Check();
             WatchQueue();
+            _watch.Look();
             parts.Physicals.Refresh();
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();
@@ -61,6 +65,11 @@ internal sealed class Upkeep(
     {
         var counts = parts.Gate.Read();
         episode.Check(counts.Waiting);
+        if (!parts.Breaker.IsWell)
+        {
+            opener.RideThrough();
+        }
+
         if (counts is not { Waiting: > 0, Idle: 0 })
         {
             return;
@@ -141,8 +150,9 @@ internal sealed class Upkeep(
             return;
         }
 
-        if (parts.Gate.IsClosed)
+        if (parts.Gate.IsClosed || parts.Breaker.IsFailing)
         {
+            // The breaker sets the pauses then, and has said so.
             return;
         }
 

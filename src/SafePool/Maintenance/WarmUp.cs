@@ -34,7 +34,12 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
                     return;
                 }
 
-                // Others hold all the permits to open.
+                if (parts.Clock.Exact >= deadline && parts.Opens.LastError is { } last)
+                {
+                    throw last;
+                }
+
+                // Others hold all the permits to open, or it is too early for the next attempt.
                 await Task.Delay(MaintenanceLoop.Period, parts.Time, cancellationToken).ConfigureAwait(false);
                 continue;
             }

@@ -71,6 +71,30 @@ internal static partial class Log
     [LoggerMessage(126, LogLevel.Debug, "Pool '{PoolName}': the control connection could not {Task}.")]
     public static partial void ControlFailed(ILogger logger, string poolName, string task, Exception error);
 
+    [LoggerMessage(127, LogLevel.Information, "Pool '{PoolName}': no connection can be opened; rents wait within their budgets, the next attempt is in {PauseSeconds:F1} s.")]
+    public static partial void OpensFail(ILogger logger, string poolName, double pauseSeconds, Exception error);
+
+    [LoggerMessage(128, LogLevel.Warning, "Pool '{PoolName}': no connection could be opened for {Seconds:F1} s, so the circuit is open: rents that find nothing idle fail at once until a probe succeeds. {Waiting} waiting rents failed.")]
+    public static partial void CircuitOpened(ILogger logger, string poolName, double seconds, int waiting, Exception? error);
+
+    [LoggerMessage(129, LogLevel.Information, "Pool '{PoolName}': connections can be opened again, after {Seconds:F1} s; the circuit {Was}.")]
+    public static partial void CircuitClosed(ILogger logger, string poolName, double seconds, string was);
+
     [LoggerMessage(130, LogLevel.Error, "Pool '{PoolName}': a maintenance step failed; the next tick tries again.")]
     public static partial void MaintenanceFailed(ILogger logger, string poolName, Exception error);
+
+    [LoggerMessage(131, LogLevel.Warning, "Pool '{PoolName}': the control connection broke, so the server has probably gone; every idle connection is retired, the leased ones when they come back.")]
+    public static partial void ServerLost(ILogger logger, string poolName, Exception error);
+
+    [LoggerMessage(132, LogLevel.Warning, "Pool '{PoolName}': an idle connection did not answer, so all older ones are retired.")]
+    public static partial void ProbeFailed(ILogger logger, string poolName);
+
+    [LoggerMessage(133, LogLevel.Warning, "Pool '{PoolName}': the server has no room for more than {Limit} of its {MaxSize} connections, and it serves from those. {Census}")]
+    public static partial void ServerFull(ILogger logger, string poolName, int limit, int maxSize, string census);
+
+    [LoggerMessage(134, LogLevel.Information, "Pool '{PoolName}': the server has room for {MaxSize} connections again.")]
+    public static partial void ServerHasRoom(ILogger logger, string poolName, int maxSize);
+
+    [LoggerMessage(135, LogLevel.Warning, "Pool '{PoolName}': {Instances} instances with {MaxSize} connections each want {Wanted}, but {Limits} Lower MaxSize, or raise the limit.")]
+    public static partial void TooManyExpected(ILogger logger, string poolName, int instances, int maxSize, long wanted, string limits);
 }

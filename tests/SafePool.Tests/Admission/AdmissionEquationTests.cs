@@ -52,11 +52,11 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
                 var leaving = TakeAny(_waiting, random);
                 Assert.True(_gate.TryLeave(leaving, AdmissionOutcome.TimedOut));
                 break;
-            case 4 when _gate.TryBeginOpen(out var opened, out var blocking):
+            case 4 when _gate.TryBeginOpen(int.MaxValue, out var opened, out var blocking):
                 Assert.True(_waiting.Count > _opening.Count, "INV-4: no open without need");
                 _opening.Add((opened, blocking));
                 break;
-            case 5 when _gate.TryBeginFill(random.Next(Places + 1), out var filled):
+            case 5 when _gate.TryBeginFill(random.Next(Places + 1), int.MaxValue, out var filled):
                 _opening.Add((filled, false));
                 break;
             case 6 when _opening.Count > 0:

@@ -152,7 +152,7 @@ public sealed class AdmissionGateTests
     {
         var gate = new AdmissionGate(2, maxWaiters: 0, maxConcurrentOpens: 1);
         GateKit.Enter(gate);
-        gate.TryBeginOpen(out _, out _);
+        gate.TryBeginOpen(int.MaxValue, out _, out _);
         GateKit.Enter(gate);
 
         Assert.Equal(AdmissionOutcome.Rejected, gate.Enter(GateKit.NewWaiter(gate), returning: false).Outcome);

@@ -19,7 +19,7 @@ internal static class GateKit
         held = new int[places];
         for (var i = 0; i < places; i++)
         {
-            Assert.True(gate.TryBeginFill(places, out held[i]));
+            Assert.True(gate.TryBeginFill(places, int.MaxValue, out held[i]));
             gate.OpenSucceeded(held[i], blocking: false);
         }
 

@@ -1,0 +1,48 @@
+using SafePool.Admission;
+using SafePool.Leases;
+using SafePool.Maintenance;
+
+namespace SafePool.Breaker;
+
+/// <summary>Notices a pool whose connections are all leased and which gets none back (<see cref="BreakerOptions.TripOnExhaustionAfter"/>).</summary>
+/// <remarks>
+/// Returns leave no note of themselves on the hot path. But a lease that comes back to a full pool is handed on, which counts as a rent, or makes it a pool that
+/// is not full: so while it is full and no rent was served, nothing has come back.
+/// </remarks>
+internal sealed class ExhaustionTrip(TimeSpan? patience, AdmissionGate gate, LeaseLedger ledger, PoolClock clock)
+{
+    private const long Never = long.MaxValue;
+
+    private long _since = Never;
+    private long _rents;
+
+    /// <summary>Whether new rents are to fail at once. Ends with the first lease that comes back.</summary>
+    public bool IsTripped
+        => Volatile.Read(ref _since) is var since and not Never
+            && clock.Since(since) >= patience
+            && ledger.TotalRents == Volatile.Read(ref _rents)
+            && IsFull(gate.Read());
+
+    /// <summary>One look; called by the maintenance loop.</summary>
+    public void Look()
+    {
+        if (patience is null)
+        {
+            return;
+        }
+
+        var rents = ledger.TotalRents;
+        if (!IsFull(gate.Read()))
+        {
+            Volatile.Write(ref _since, Never);
+        }
+        else if (_since == Never || rents != _rents)
+        {
+            Volatile.Write(ref _rents, rents);
+            Volatile.Write(ref _since, clock.Exact);
+        }
+    }
+
+    private bool IsFull(GateCounts counts)
+        => counts is { Idle: 0, Opening: 0, Leased: > 0 } && counts.Places - counts.Vacant >= gate.Limit;
+}

@@ -1,0 +1,96 @@
+using Microsoft.Extensions.Logging;
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Diagnostics;
+using SafePool.Telemetry;
+
+namespace SafePool.Breaker;
+
+/// <summary>Draws the conclusions from how opens end: for the breaker, for the room on the server, for those who wait; and says every change.</summary>
+/// <param name="parts">The pool.</param>
+internal sealed class Outage(PoolParts parts)
+{
+    /// <summary>Whether those who wait need not hear of it, because waiting cures it.</summary>
+    public bool IsRiddenThrough(Exception error)
+        => parts.Breaker.IsEnabled ? SqlStates.IsCuredByWaiting(error) : SqlStates.IsServerFull(error);
+
+    /// <summary>An open has failed.</summary>
+    /// <param name="error">With this.</param>
+    /// <param name="begunAt">When it began.</param>
+    /// <param name="counts">What there is now, without it.</param>
+    public void Failed(Exception error, long begunAt, GateCounts counts)
+    {
+        var hasConnections = counts.Places - counts.Vacant - counts.Opening > 0;
+        if (SqlStates.IsServerFull(error) && (hasConnections || !parts.Breaker.IsEnabled))
+        {
+            // Those that it has serve on, so this is no outage.
+            parts.Breaker.Answered();
+            if (parts.Room.Refused(counts))
+            {
+                parts.Recorder.Record(FlightEventKind.ServerFull);
+                _ = SayWhoFillsTheServerAsync();
+            }
+        }
+        else if (!SqlStates.IsCuredByWaiting(error))
+        {
+            // The server is there, and says no.
+            Answered();
+        }
+        else if (parts.Breaker.Failed(begunAt))
+        {
+            Log.OpensFail(parts.Logger, parts.Settings.Name, parts.Breaker.RetryAfter.TotalSeconds, error);
+        }
+    }
+
+    /// <summary>An open has brought a new connection.</summary>
+    public void Succeeded()
+    {
+        Answered();
+        if (parts.Room.Granted())
+        {
+            Log.ServerHasRoom(parts.Logger, parts.Settings.Name, parts.Settings.MaxSize);
+        }
+    }
+
+    /// <summary>Somebody who knows says that all may be well again.</summary>
+    public void Forget()
+    {
+        parts.Room.Forget();
+        Answered();
+    }
+
+    /// <summary>Opens the circuit once opens have failed for long enough, and fails those who wait.</summary>
+    public void TripIfDue()
+    {
+        if (!parts.Breaker.TryTrip())
+        {
+            return;
+        }
+
+        var waiting = parts.Gate.Read().Waiting;
+        parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
+        parts.Recorder.Record(FlightEventKind.CircuitOpened);
+        Log.CircuitOpened(parts.Logger, parts.Settings.Name, parts.Breaker.FailingFor.TotalSeconds, waiting, parts.Opens.LastError);
+    }
+
+    private void Answered()
+    {
+        var failedFor = parts.Breaker.FailingFor;
+        var wasOpen = parts.Breaker.Answered();
+        if (wasOpen)
+        {
+            parts.Recorder.Record(FlightEventKind.CircuitClosed);
+        }
+
+        if (wasOpen || failedFor > TimeSpan.Zero)
+        {
+            Log.CircuitClosed(parts.Logger, parts.Settings.Name, failedFor.TotalSeconds, wasOpen ? "is closed" : "had stayed closed");
+        }
+    }
+
+    private async Task SayWhoFillsTheServerAsync()
+    {
+        var census = await parts.Source.TakeCensusAsync().ConfigureAwait(false);
+        Log.ServerFull(parts.Logger, parts.Settings.Name, parts.Gate.Limit, parts.Settings.MaxSize, census?.ToString() ?? "It could not be asked who uses the rest.");
+    }
+}

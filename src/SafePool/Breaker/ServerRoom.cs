@@ -1,0 +1,87 @@
+using SafePool.Admission;
+using SafePool.Maintenance;
+
+namespace SafePool.Breaker;
+
+/// <summary>How many connections the server has room for, as far as it has told by refusing one (53300).</summary>
+/// <remarks>
+/// A pool that has connections keeps serving from those, and tries for one more after a pause: it begins at one second, doubles with every refusal, and begins anew
+/// when one more was granted. Thread-safety: every member may be called from any thread.
+/// </remarks>
+internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
+{
+    private const long Never = long.MaxValue;
+    private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
+
+    private readonly Lock _gate = new();
+    private long _nextTry = Never;
+    private TimeSpan _pause = _firstPause;
+
+    public bool IsFull => gate.Limit < gate.Places;
+
+    /// <summary>How long it takes until one more is tried; null when nothing is known to be full.</summary>
+    public TimeSpan? RetryAfter
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !IsFull ? null
+                    : _nextTry == Never || _nextTry <= clock.Exact ? TimeSpan.Zero
+                    : clock.Since(_nextTry).Negate();
+            }
+        }
+    }
+
+    /// <summary>The server has refused one more than these.</summary>
+    /// <returns>Whether that is news.</returns>
+    public bool Refused(GateCounts counts)
+    {
+        lock (_gate)
+        {
+            var isNews = !IsFull;
+            gate.Limit = counts.Places - counts.Vacant - counts.Opening;
+            _nextTry = clock.After(clock.Exact, _pause);
+            _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
+            return isNews && IsFull;
+        }
+    }
+
+    /// <summary>The server has granted one: there may be room for more.</summary>
+    /// <returns>Whether the pool may be as large as it was made to be again.</returns>
+    public bool Granted()
+    {
+        lock (_gate)
+        {
+            var wasFull = _pause != _firstPause;
+            _pause = _firstPause;
+            _nextTry = IsFull ? clock.Exact : Never;
+            return wasFull && !IsFull;
+        }
+    }
+
+    /// <summary>Somebody would like one more: lets one be tried if it is time.</summary>
+    public void TryForOneMore()
+    {
+        lock (_gate)
+        {
+            if (clock.Exact >= _nextTry)
+            {
+                gate.Limit++;
+                _nextTry = Never;
+            }
+        }
+    }
+
+    /// <summary>Nothing is known any more.</summary>
+    public void Forget()
+    {
+        lock (_gate)
+        {
+            gate.Limit = gate.Places;
+            _nextTry = Never;
+            _pause = _firstPause;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+using Microsoft.Extensions.Logging;
+using SafePool.Connections;
+using SafePool.Diagnostics;
+using SafePool.Telemetry;
+
+namespace SafePool.Breaker;
+
+/// <summary>Hears when the server goes away, and retires everything idle before callers trip over it (<see cref="ConnectionPoolOptions.WatchServer"/>).</summary>
+/// <remarks>
+/// The control connection may break alone (an administrator ended it): then good connections are retired, which costs their opening and nothing else.
+/// </remarks>
+internal sealed class ServerWatch
+{
+    private readonly PoolParts _parts;
+    private readonly ConnectionOpener _opener;
+
+    // The control connection holds it weakly.
+    private readonly Action<Exception> _onLost;
+    private int _generation;
+
+    public ServerWatch(PoolParts parts, ConnectionOpener opener)
+    {
+        _parts = parts;
+        _opener = opener;
+        _onLost = OnLost;
+    }
+
+    /// <summary>Sees to it that somebody listens; called by the maintenance loop.</summary>
+    public void Look()
+    {
+        // While opens fail the attempts are rationed, and without connections there is nothing to protect.
+        var counts = _parts.Gate.Read();
+        if (_parts.Settings.WatchServer
+            && _parts.Breaker.IsWell
+            && counts.Places > counts.Vacant + counts.Opening
+            && _parts.Source.KeepWatching(_onLost))
+        {
+            Volatile.Write(ref _generation, _parts.Physicals.Generation);
+        }
+    }
+
+    private void OnLost(Exception error)
+    {
+        // Not if a lease broke first, or somebody cleared the pool: what there is now is newer than the loss then.
+        if (!_parts.Gate.IsClosed && _opener.TryRetireAll(Volatile.Read(ref _generation)))
+        {
+            _parts.Recorder.Record(FlightEventKind.ServerLost);
+            Log.ServerLost(_parts.Logger, _parts.Settings.Name, error);
+        }
+    }
+}

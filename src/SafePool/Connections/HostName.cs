@@ -1,0 +1,10 @@
+using Npgsql;
+
+namespace SafePool.Connections;
+
+/// <summary>One of the hosts that a connection string may name.</summary>
+internal sealed record HostName(string? Name, int Port)
+{
+    /// <summary>The one that an open connection leads to.</summary>
+    public static HostName Of(NpgsqlConnection connection) => new(connection.Host, connection.Port);
+}
