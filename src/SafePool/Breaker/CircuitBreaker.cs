@@ -102,9 +102,9 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
                 _state = CircuitState.Open;
             }
 
-            if (begunAt < _lastFailure)
+            if (begunAt <= _lastFailure)
             {
-                // It began before another one had failed: the same failure once more, and no reason to wait longer.
+                // It had begun when another one failed: the same failure once more, and no reason to wait longer.
                 return isFirst;
             }
 

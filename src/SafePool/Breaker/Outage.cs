@@ -25,7 +25,7 @@ internal sealed class Outage(PoolParts parts)
         {
             // Those that it has serve on, so this is no outage.
             parts.Breaker.Answered();
-            if (parts.Room.Refused(counts))
+            if (parts.Room.Refused(counts, begunAt))
             {
                 parts.Recorder.Record(FlightEventKind.ServerFull);
                 _ = SayWhoFillsTheServerAsync();

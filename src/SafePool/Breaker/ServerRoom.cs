@@ -16,9 +16,11 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
 
     private readonly Lock _gate = new();
     private long _nextTry = Never;
+    private long _lastRefusal = long.MinValue;
     private TimeSpan _pause = _firstPause;
 
-    public bool IsFull => gate.Limit < gate.Places;
+    /// <summary>Whether it has refused one, and granted none since.</summary>
+    public bool IsFull => gate.Limit < gate.Places || _pause != _firstPause;
 
     /// <summary>How long it takes until one more is tried; null when nothing is known to be full.</summary>
     public TimeSpan? RetryAfter
@@ -35,16 +37,24 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     }
 
     /// <summary>The server has refused one more than these.</summary>
+    /// <param name="counts">What there is.</param>
+    /// <param name="begunAt">When the open that was refused had begun: several at once are one refusal.</param>
     /// <returns>Whether that is news.</returns>
-    public bool Refused(GateCounts counts)
+    public bool Refused(GateCounts counts, long begunAt)
     {
         lock (_gate)
         {
             var isNews = !IsFull;
             gate.Limit = counts.Places - counts.Vacant - counts.Opening;
+            if (begunAt <= _lastRefusal)
+            {
+                return false;
+            }
+
+            _lastRefusal = clock.Exact;
             _nextTry = clock.After(clock.Exact, _pause);
             _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
-            return isNews && IsFull;
+            return isNews;
         }
     }
 
@@ -54,7 +64,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
-            var wasFull = _pause != _firstPause;
+            var wasFull = IsFull;
             _pause = _firstPause;
             _nextTry = IsFull ? clock.Exact : Never;
             return wasFull && !IsFull;

@@ -133,14 +133,9 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         try
         {
             await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
-            try
-            {
-                return await InTurnAsync(host, act, patience.Token).ConfigureAwait(false);
-            }
-            finally
-            {
-                _turn.Release();
-            }
+
+            // A server that has gone silent is noticed by Npgsql much later. The turn lasts until then: there is never a second connection.
+            return await InTurnAsync(host, act, patience.Token).WaitAsync(patience.Token).ConfigureAwait(false);
         }
         catch (Exception error)
         {
@@ -150,6 +145,18 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
     }
 
     private async Task<T> InTurnAsync<T>(HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await TalkAsync(host, act, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    private async Task<T> TalkAsync<T>(HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         if (_watched is { IsOpen: true } watched && (host is null || watched.Host == host))

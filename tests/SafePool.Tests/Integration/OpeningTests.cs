@@ -13,11 +13,12 @@ public sealed class OpeningTests
     [InlineData(true)]
     [Trait("Conformance", "8")]
     [Trait("Conformance", "12")]
-    public async Task Rent_ServerIsDown_ThrowsNpgsqlsErrorAndLosesNoPlace(bool blocking)
+    public async Task Rent_ServerIsDownAndTheBreakerIsOff_ThrowsNpgsqlsErrorAndLosesNoPlace(bool blocking)
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
         proxy.RefuseNew = true;
-        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.MaxConcurrentOpens) = (3, 2), proxy: proxy);
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.MaxConcurrentOpens, options.Breaker.Enabled) = (3, 2, false), proxy: proxy);
 
         for (var i = 0; i < 20; i++)
         {
@@ -49,10 +50,12 @@ public sealed class OpeningTests
 
         foreach (var rent in rents)
         {
-            await Assert.ThrowsAsync<NpgsqlException>(() => rent);
+            var open = await Assert.ThrowsAsync<CircuitOpenException>(() => rent);
+            Assert.IsType<NpgsqlException>(open.InnerException);
+            Assert.Contains("cannot connect", open.Message, StringComparison.Ordinal);
         }
 
-        Assert.Equal((0, 0, 0, 0), Counts(server));
+        await Eventually.True(() => Counts(server) == (0, 0, 0, 0), "no place is lost");
         Assert.Equal(0, server.Snapshot.TotalTimeouts);
     }
 

@@ -16,7 +16,7 @@ public sealed class WarmUpTests
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
         proxy.AcceptDelay = TimeSpan.FromMilliseconds(100);
         await using var server = await PoolOnServer.CreateAsync(
-            options => (options.MinSize, options.MaxSize, options.MaxConcurrentOpens) = (7, 10, 3), proxy: proxy);
+            options => (options.MinSize, options.MaxSize, options.MaxConcurrentOpens, options.WatchServer) = (7, 10, 3, false), proxy: proxy);
 
         await server.Pool.WarmUpAsync(Cancellation);
 
@@ -45,7 +45,7 @@ public sealed class WarmUpTests
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
         proxy.AcceptDelay = TimeSpan.FromMilliseconds(50);
-        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.MaxConcurrentOpens) = (8, 2), proxy: proxy);
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.MaxConcurrentOpens, options.WatchServer) = (8, 2, false), proxy: proxy);
 
         var leases = await server.Pool.RentAsync(8, Cancellation);
 

@@ -26,6 +26,8 @@ internal sealed class PoolModel : IAsyncDisposable
         options.ConnectTimeout = TimeSpan.FromMinutes(10);
         options.IdleTimeout = Timeout.InfiniteTimeSpan;
         options.MaxLifetime = TimeSpan.FromSeconds(20);
+        options.ProbeAfterQuiet = Timeout.InfiniteTimeSpan;
+        options.Breaker.Enabled = false;
     });
 
     private readonly List<Lease> _leases = [];

@@ -1,0 +1,257 @@
+using SafePool.Breaker;
+using SafePool.Maintenance;
+using SafePool.Options;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Tests.Breaker;
+
+public sealed class CircuitBreakerTests
+{
+    private static readonly TimeSpan _tripAfter = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan _first = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan _longest = TimeSpan.FromMilliseconds(800);
+
+    private readonly ManualTimeProvider _time = new();
+    private readonly CircuitBreaker _breaker;
+
+    public CircuitBreakerTests() => _breaker = Create(enabled: true);
+
+    [Fact]
+    public void OpensAllowed_AllIsWell_AreAsManyAsThePoolAllows()
+    {
+        Assert.Equal(4, _breaker.OpensAllowed(healthy: 4));
+        Assert.True(_breaker.IsWell);
+        Assert.Equal(TimeSpan.Zero, _breaker.RetryAfter);
+    }
+
+    [Fact]
+    public void OpensAllowed_AfterAFailure_AreNoneAndThenOne()
+    {
+        Fail();
+
+        Assert.Equal(0, _breaker.OpensAllowed(healthy: 4));
+        _time.Advance(_first);
+        Assert.Equal(1, _breaker.OpensAllowed(healthy: 4));
+        Assert.False(_breaker.IsOpen);
+    }
+
+    [Fact]
+    public void OpensAllowed_UnderSuspicion_AreOneAtOnce()
+    {
+        _breaker.Suspect();
+
+        Assert.Equal(1, _breaker.OpensAllowed(healthy: 4));
+        Assert.False(_breaker.IsFailing);
+        _breaker.Answered();
+        Assert.Equal(4, _breaker.OpensAllowed(healthy: 4));
+    }
+
+    [Fact]
+    [Trait("Conformance", "76")]
+    public void Failed_AgainAndAgain_DoublesThePauseUpToTheLongest()
+    {
+        foreach (var milliseconds in (int[])[100, 200, 400, 800, 800, 800])
+        {
+            Fail();
+
+            Assert.InRange(_breaker.RetryAfter.TotalMilliseconds, 0.8 * milliseconds, milliseconds);
+            _time.Advance(TimeSpan.FromMilliseconds(milliseconds));
+        }
+    }
+
+    [Theory]
+    [InlineData("success")]
+    [InlineData("time")]
+    [InlineData("probe")]
+    [Trait("Conformance", "76")]
+    public void Failed_AfterLongPauses_BeginsAnewOnlyAfterASuccess(string between)
+    {
+        for (var i = 0; i < 5; i++)
+        {
+            Fail();
+            _time.Advance(_longest);
+        }
+
+        switch (between)
+        {
+            case "success":
+                _breaker.Answered();
+                break;
+            case "time":
+                _time.Advance(TimeSpan.FromHours(1));
+                break;
+            default:
+                Assert.True(_breaker.TryTrip());
+                Assert.True(_breaker.TryBeginProbe());
+                break;
+        }
+
+        Fail();
+
+        var pause = between == "success" ? _first : _longest;
+        Assert.InRange(_breaker.RetryAfter, pause * 0.8, pause);
+    }
+
+    [Fact]
+    public void Failed_SeveralThatBeganTogether_CountForThePauseOnce()
+    {
+        var begun = _time.GetTimestamp();
+        _time.Advance(TimeSpan.FromMilliseconds(10));
+
+        for (var i = 0; i < 4; i++)
+        {
+            _breaker.Failed(begun);
+        }
+
+        Assert.InRange(_breaker.RetryAfter, _first * 0.8, _first);
+    }
+
+    [Fact]
+    public void TryTrip_FailuresHaveLastedForLess_DoesNot()
+    {
+        Fail();
+        _time.Advance(_tripAfter - TimeSpan.FromTicks(1));
+
+        Assert.False(_breaker.TryTrip());
+
+        _time.Advance(TimeSpan.FromTicks(1));
+        Assert.True(_breaker.TryTrip());
+        Assert.False(_breaker.TryTrip());
+        Assert.Equal(CircuitState.Open, _breaker.State);
+    }
+
+    [Fact]
+    public void TryTrip_OneOpenThatTookLongToFail_CountsFromItsBeginning()
+    {
+        var begun = _time.GetTimestamp();
+        _time.Advance(_tripAfter);
+        _breaker.Failed(begun);
+
+        Assert.True(_breaker.TryTrip());
+        Assert.Equal(_tripAfter, _breaker.FailingFor);
+    }
+
+    [Fact]
+    public void TryTrip_ASuccessInBetween_CountsFromTheNextFailure()
+    {
+        Fail();
+        _time.Advance(_tripAfter);
+        _breaker.Answered();
+        Fail();
+
+        Assert.False(_breaker.TryTrip());
+    }
+
+    [Fact]
+    [Trait("Conformance", "79")]
+    public void TryBeginProbe_AfterThePause_IsGivenToOneAndAgainOnlyAfterItFailed()
+    {
+        Trip();
+        _time.Advance(_longest);
+
+        Assert.True(_breaker.TryBeginProbe());
+        Assert.Equal(CircuitState.Probing, _breaker.State);
+        Assert.False(_breaker.TryBeginProbe());
+        Assert.Equal(0, _breaker.OpensAllowed(healthy: 4));
+
+        Fail();
+        Assert.Equal(CircuitState.Open, _breaker.State);
+        Assert.False(_breaker.TryBeginProbe());
+        _time.Advance(_longest);
+        Assert.True(_breaker.TryBeginProbe());
+    }
+
+    [Fact]
+    [Trait("Conformance", "79")]
+    public void Answered_WhileProbing_Closes()
+    {
+        Trip();
+        _time.Advance(_longest);
+        _breaker.TryBeginProbe();
+
+        Assert.True(_breaker.Answered());
+
+        Assert.True(_breaker is { State: CircuitState.Closed, IsWell: true });
+        Assert.Equal(4, _breaker.OpensAllowed(healthy: 4));
+        Assert.False(_breaker.Answered());
+    }
+
+    [Fact]
+    public void PutOffProbe_NoPlaceToProbeIn_MayBeTriedAtOnceAgain()
+    {
+        Trip();
+        _time.Advance(_longest);
+        _breaker.TryBeginProbe();
+
+        _breaker.PutOffProbe();
+
+        Assert.Equal(CircuitState.Open, _breaker.State);
+        Assert.True(_breaker.TryBeginProbe());
+    }
+
+    [Fact]
+    public void Failed_WhenDisabled_IsForgotten()
+    {
+        var off = Create(enabled: false);
+
+        off.Failed(_time.GetTimestamp());
+        off.Suspect();
+        _time.Advance(_tripAfter);
+
+        Assert.False(off.TryTrip());
+        Assert.Equal(4, off.OpensAllowed(healthy: 4));
+    }
+
+    /// <summary>Whatever happens in whatever order from several threads: one trip and one probe at a time, and a success ends it all.</summary>
+    [Fact]
+    public async Task AllMembers_FromSeveralThreads_NeverGiveTwoTheProbe()
+    {
+        var seed = Random.Shared.Next();
+        TestContext.Current.TestOutputHelper?.WriteLine($"Seed {seed}");
+        var breaker = new CircuitBreaker(
+            new BreakerSettings(true, TimeSpan.Zero, TimeSpan.FromTicks(1), TimeSpan.FromTicks(10), null), new PoolClock(TimeProvider.System));
+        var probing = 0;
+
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(worker => Task.Run(() =>
+        {
+            var random = new Random(seed + worker);
+            for (var i = 0; i < 20_000; i++)
+            {
+                breaker.TryTrip();
+                if (breaker.TryBeginProbe())
+                {
+                    Assert.Equal(1, Interlocked.Increment(ref probing));
+                    Interlocked.Decrement(ref probing);
+                    if (random.Next(3) == 0)
+                    {
+                        breaker.Answered();
+                    }
+                    else
+                    {
+                        breaker.Failed(TimeProvider.System.GetTimestamp());
+                    }
+                }
+                else if (!breaker.IsOpen)
+                {
+                    breaker.Failed(TimeProvider.System.GetTimestamp());
+                }
+            }
+        })));
+
+        breaker.Answered();
+        Assert.True(breaker.IsWell);
+    }
+
+    private CircuitBreaker Create(bool enabled)
+        => new(new BreakerSettings(enabled, _tripAfter, _first, _longest, TripOnExhaustionAfter: null), new PoolClock(_time));
+
+    private void Fail() => _breaker.Failed(_time.GetTimestamp());
+
+    private void Trip()
+    {
+        Fail();
+        _time.Advance(_tripAfter);
+        Assert.True(_breaker.TryTrip());
+    }
+}

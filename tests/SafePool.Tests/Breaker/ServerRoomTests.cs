@@ -1,0 +1,147 @@
+using Npgsql;
+using SafePool.Connections;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Tests.Breaker;
+
+/// <summary>A server that refuses one more connection, on a clock that the tests move.</summary>
+public sealed class ServerRoomTests
+{
+    private const int ServerFull = 133;
+    private const int ServerHasRoom = 134;
+
+    private static readonly PostgresException _full = new("too many clients", "FATAL", "FATAL", PostgresErrorCodes.TooManyConnections);
+
+    [Fact]
+    public async Task RentAsync_TheServerRefusesOneMore_LowersTheMaximumAndServesFromWhatThereIs()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 5);
+        var leases = await scripted.RentManyAsync(2);
+        scripted.Source.Census = Census();
+        scripted.Source.FailOpensWith = _full;
+        var waiting = scripted.BeginRent();
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 2);
+
+        await leases[0].DisposeAsync();
+
+        await using var served = await waiting;
+        Assert.Equal(CircuitState.Closed, scripted.Snapshot.Circuit);
+        await Eventually.True(() => scripted.Log.Entries.Any(entry => entry.EventId == ServerFull), "it is said");
+        var said = Assert.Single(scripted.Log.Entries, entry => entry.EventId == ServerFull).Message;
+        Assert.Contains("no room for more than 2 of its 5 connections", said, StringComparison.Ordinal);
+        Assert.Contains("max_connections is 100 with 3 reserved, the role to 20.", said, StringComparison.Ordinal);
+        Assert.Contains("Connections by application: 90 reports, 2 orders.", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task RentAsync_OutOfTimeOnAFullServer_SaysWhenItIsTriedAgain()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 5);
+        await scripted.RentManyAsync(2);
+        scripted.Source.FailOpensWith = _full;
+        var rent = scripted.BeginRent(TimeSpan.FromMilliseconds(500));
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 2);
+        scripted.Tick(2);
+
+        var error = await Assert.ThrowsAsync<PoolExhaustedException>(() => rent);
+
+        Assert.Equal(TimeSpan.FromMilliseconds(500), error.RetryAfter);
+        Assert.Equal(2, error.Snapshot.EffectiveMaxSize);
+    }
+
+    [Fact]
+    public async Task Maintenance_TheServerHasRoomAgain_GrowsBackOneByOneWhileSomebodyWaits()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.AcquireTimeout) = (4, TimeSpan.FromMinutes(10)));
+        await scripted.RentManyAsync(1);
+        scripted.Source.FailOpensWith = _full;
+        var rents = Enumerable.Range(0, 3).Select(_ => scripted.BeginRent()).ToArray();
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 1 && pool.Opening == 0);
+
+        scripted.Tick(3);
+        var attempts = scripted.Source.Opens;
+        scripted.Source.FailOpensWith = null;
+        scripted.Tick();
+
+        await scripted.UntilAsync(pool => pool.Leased == 4);
+        await Task.WhenAll(rents);
+
+        Assert.Equal((4, 4), (scripted.Snapshot.Leased, scripted.Snapshot.EffectiveMaxSize));
+        Assert.Equal(attempts + 3, scripted.Source.Opens);
+        await Eventually.True(() => scripted.Log.Entries.Any(entry => entry.EventId == ServerHasRoom), "it is said");
+    }
+
+    [Fact]
+    public async Task Maintenance_TheServerStaysFull_AsksLessAndLessOften()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.AcquireTimeout) = (4, TimeSpan.FromMinutes(10)));
+        await scripted.RentManyAsync(1);
+        scripted.Source.FailOpensWith = _full;
+        _ = scripted.BeginRent();
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 1 && pool.Opening == 0);
+
+        var attempts = scripted.Source.Opens;
+        for (var second = 0; second < 31; second++)
+        {
+            for (var quarter = 0; quarter < 4; quarter++)
+            {
+                scripted.Tick();
+                await scripted.UntilAsync(pool => pool.Opening == 0);
+            }
+        }
+
+        // After 1, 2, 4, 8 and 16 seconds.
+        Assert.Equal(5, scripted.Source.Opens - attempts);
+    }
+
+    [Fact]
+    public async Task RentAsync_TheServerIsFullAndNobodyMayWait_IsRejectedAtOnce()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.MaxWaiters) = (5, 0));
+        await scripted.RentManyAsync(2);
+        scripted.Source.FailOpensWith = _full;
+        _ = scripted.BeginRent();
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 2);
+
+        await Assert.ThrowsAsync<PoolRejectedException>(() => scripted.BeginRent());
+    }
+
+    [Fact]
+    public async Task RentAsync_TheServerIsFullAndThePoolHasNothing_IsAnOutage()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.Breaker.TripAfter = TimeSpan.Zero);
+        scripted.Source.FailOpensWith = _full;
+
+        var error = await Assert.ThrowsAsync<CircuitOpenException>(() => scripted.BeginRent());
+
+        Assert.Same(_full, error.InnerException);
+        Assert.Equal(error.Snapshot.MaxSize, error.Snapshot.EffectiveMaxSize);
+    }
+
+    [Fact]
+    public async Task Clear_OnAFullServer_ForgetsWhatWasKnown()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 5);
+        await scripted.RentManyAsync(2);
+        scripted.Source.FailOpensWith = _full;
+        var rent = scripted.BeginRent(TimeSpan.FromMinutes(1));
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 2);
+        scripted.Source.FailOpensWith = null;
+
+        scripted.Pool.Clear();
+
+        await (await rent).DisposeAsync();
+        Assert.Equal(5, scripted.Snapshot.EffectiveMaxSize);
+    }
+
+    private static ServerCensus Census() => new()
+    {
+        MaxConnections = 100,
+        Reserved = 3,
+        DatabaseLimit = null,
+        RoleLimit = 20,
+        IsDirect = true,
+        Users = ["90 reports", "2 orders"],
+    };
+}
