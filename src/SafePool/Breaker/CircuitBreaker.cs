@@ -66,7 +66,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             {
                 // A probe that is under way may still fail, and the pause after it is not known yet.
                 var due = _state == CircuitState.Probing ? clock.After(clock.Exact, _pause) : _notBefore;
-                return due == long.MinValue || due <= clock.Exact ? TimeSpan.Zero : clock.Since(due).Negate();
+                return due == long.MinValue || due <= clock.Exact ? TimeSpan.Zero : clock.Until(due);
             }
         }
     }

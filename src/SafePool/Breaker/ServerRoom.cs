@@ -15,12 +15,13 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly Lock _gate = new();
+    private bool _isFull;
     private long _nextTry = Never;
     private long _lastRefusal = long.MinValue;
     private TimeSpan _pause = _firstPause;
 
-    /// <summary>Whether it has refused one, and granted none since.</summary>
-    public bool IsFull => gate.Limit < gate.Places || _pause != _firstPause;
+    /// <summary>Whether it has refused one, and the pool has not grown to its full size since.</summary>
+    public bool IsFull => Volatile.Read(ref _isFull);
 
     /// <summary>How long it takes until one more is tried; null when nothing is known to be full.</summary>
     public TimeSpan? RetryAfter
@@ -29,9 +30,9 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         {
             lock (_gate)
             {
-                return !IsFull ? null
+                return !_isFull ? null
                     : _nextTry == Never || _nextTry <= clock.Exact ? TimeSpan.Zero
-                    : clock.Since(_nextTry).Negate();
+                    : clock.Until(_nextTry);
             }
         }
     }
@@ -44,7 +45,8 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
-            var isNews = !IsFull;
+            var isNews = !_isFull;
+            _isFull = true;
             gate.Limit = counts.Places - counts.Vacant - counts.Opening;
             if (begunAt <= _lastRefusal)
             {
@@ -64,10 +66,11 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
-            var wasFull = IsFull;
+            var wasFull = _isFull;
+            _isFull = gate.Limit < gate.Places;
             _pause = _firstPause;
-            _nextTry = IsFull ? clock.Exact : Never;
-            return wasFull && !IsFull;
+            _nextTry = _isFull ? clock.Exact : Never;
+            return wasFull && !_isFull;
         }
     }
 
@@ -90,6 +93,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         lock (_gate)
         {
             gate.Limit = gate.Places;
+            _isFull = false;
             _nextTry = Never;
             _pause = _firstPause;
         }

@@ -2,15 +2,49 @@ using Npgsql;
 
 namespace SafePool.Connections;
 
-/// <summary>The closer look at a connection that was taken while <see cref="PhysicalConnections.NeedsCare"/> was set.</summary>
+/// <summary>The closer look at a connection that was taken while <see cref="PhysicalConnections.NeedsCare"/> was set, or by the pool itself.</summary>
 internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnections physicals)
 {
-    /// <summary>Makes a connection fit to be handed out: false when it is too old or did not bear it, and must be retired.</summary>
-    public async ValueTask<bool> TryMakeFitAsync(NpgsqlConnection connection, bool blocking)
-        => source.Identify(connection) is not { } physical
-            || await TryMakeFitAsync(connection, physical, flush: false, blocking).ConfigureAwait(false);
+    private static readonly Task<bool> _unfit = Task.FromResult(false);
 
-    /// <summary>The same; with <paramref name="flush"/> a reset that still waits for the next command is sent in any case.</summary>
+    /// <summary>Begins to make a connection fit to be handed out. Null when it is fit as it is.</summary>
+    /// <returns>
+    /// A task that never fails: false when the connection is too old, or did not bear it, and must be retired. It lasts as long as the server's answer: whoever
+    /// waits for it sets a bound.
+    /// </returns>
+    public Task<bool>? Begin(NpgsqlConnection connection, bool blocking)
+    {
+        if (source.Identify(connection) is not { } physical)
+        {
+            return null;
+        }
+
+        if (physicals.IsExpired(physical))
+        {
+            return _unfit;
+        }
+
+        var probes = physicals.TryTakeProbe(physical);
+        return !probes && !physical.IsUntidy ? null
+            : blocking ? OwnThread.RunAsync(() => Leases.Synchronously.Result(TryMakeFitAsync(connection, physical, probes, blocking: true)))
+            : TryMakeFitAsync(connection, physical, probes, blocking: false).AsTask();
+    }
+
+    /// <summary>Waits for a look, but only so long.</summary>
+    public static async ValueTask<bool> IsOverAsync(Task<bool> look, TimeSpan patience, TimeProvider time, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await look.WaitAsync(patience, time, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Says to the server what must be said; with <paramref name="flush"/> something in any case, so that it gives a sign of life and a reset that waits is sent.</summary>
     public async ValueTask<bool> TryMakeFitAsync(NpgsqlConnection connection, PhysicalConnection physical, bool flush, bool blocking)
     {
         if (physicals.IsExpired(physical))
@@ -24,6 +58,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             {
                 await FlushAsync(connection, blocking).ConfigureAwait(false);
                 physical.NeedsFlush = false;
+                physicals.NoteSeen(physical);
             }
 
             if (physical.NeedsUnprepare)

@@ -43,6 +43,31 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     /// <summary>Retires the connection in a place that the pool itself holds, for as long as that takes.</summary>
     public void Retire(LeaseSlot slot) => _ = ReturnAsync(slot, blocking: false, retire: true).AsTask();
 
+    /// <summary>Returns a connection that is still being looked at, once that is over.</summary>
+    /// <param name="slot">The place, with the connection in it.</param>
+    /// <param name="look">Never fails; says whether the connection is fit.</param>
+    public void ReturnAfter(LeaseSlot slot, Task<bool> look)
+    {
+        _ = SettleAsync(slot, CloseAsync()).AsTask();
+
+        async Task<CloseOutcome> CloseAsync()
+        {
+            var isFit = await look.ConfigureAwait(false);
+            return await _closer.CloseForSureAsync(slot, retire: !isFit).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The same for one over which the server did not answer in time: then the others are not to be trusted either.</summary>
+    public void GiveUpOn(LeaseSlot slot, Task<bool> look)
+    {
+        if (opener.TryRetireAll(slot.Generation))
+        {
+            NoteProbeFailed(slot);
+        }
+
+        ReturnAfter(slot, look);
+    }
+
     /// <summary>The end of a return whose connection its user has closed already.</summary>
     public void ReturnClosed(LeaseSlot slot) => Conclude(slot, _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
 
@@ -124,8 +149,15 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
         // The first of a generation retires the others; those that broke in the same outage find it done.
         if (outcome == CloseOutcome.Broken && opener.TryRetireAll(slot.Generation))
         {
-            parts.Recorder.Record(FlightEventKind.Broken, slot.Place, site: slot.Site);
-            Log.Broken(parts.Logger, parts.Settings.Name);
+            if (slot.Site == default)
+            {
+                NoteProbeFailed(slot);
+            }
+            else
+            {
+                parts.Recorder.Record(FlightEventKind.Broken, slot.Place, site: slot.Site);
+                Log.Broken(parts.Logger, parts.Settings.Name);
+            }
         }
 
         slot.Reset();
@@ -139,5 +171,11 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
             parts.Physicals.CountClosed();
             opener.Vacate(slot.Place);
         }
+    }
+
+    private void NoteProbeFailed(LeaseSlot slot)
+    {
+        parts.Recorder.Record(FlightEventKind.ProbeFailed, slot.Place);
+        Log.ProbeFailed(parts.Logger, parts.Settings.Name);
     }
 }

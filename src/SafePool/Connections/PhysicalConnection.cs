@@ -1,7 +1,7 @@
 namespace SafePool.Connections;
 
 /// <summary>What the pool knows about one physical connection.</summary>
-internal sealed class PhysicalConnection(int generation, long expiresAt, bool isDirect)
+internal sealed class PhysicalConnection(int generation, long openedAt, long expiresAt, bool isDirect)
 {
     public int Generation { get; } = generation;
 
@@ -10,6 +10,9 @@ internal sealed class PhysicalConnection(int generation, long expiresAt, bool is
 
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
     public long ExpiresAt { get; set; } = expiresAt;
+
+    /// <summary>When the pool last had an answer over it, as a timestamp of the pool's clock: what leases do is not noted.</summary>
+    public long SeenAt { get; set; } = openedAt;
 
     /// <summary>
     /// A late cancel may still be on its way to it: one round trip must absorb that before the connection is used again.

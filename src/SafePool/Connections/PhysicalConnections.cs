@@ -22,6 +22,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private readonly ConditionalWeakTable<object, PhysicalConnection> _known = [];
     private volatile int _generation;
     private volatile bool _needsCare;
+    private volatile bool _hasDue;
+    private int _probes;
     private long _nextExpiry = long.MaxValue;
     private int _requests;
     private long _opened;
@@ -32,6 +34,9 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     /// <summary>Whether some connection must be looked at before it is handed out or put to rest.</summary>
     public bool NeedsCare => _needsCare;
+
+    /// <summary>Whether the maintenance loop has found one that must be looked at, whoever wants it or nobody.</summary>
+    public bool HasDue => _hasDue;
 
     public long TotalOpened => Volatile.Read(ref _opened);
 
@@ -50,7 +55,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 #pragma warning restore CA5394
         }
 
-        var physical = new PhysicalConnection(generation, clock.After(clock.Exact, lifetime), isDirect);
+        var now = clock.Exact;
+        var physical = new PhysicalConnection(generation, now, clock.After(now, lifetime), isDirect);
         _known.Add(identity, physical);
         LowerNextExpiry(physical.ExpiresAt);
         return physical;
@@ -71,6 +77,22 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         _needsCare = true;
     }
 
+    /// <summary>The next so many that are handed out are asked for a sign of life before.</summary>
+    public void RequireProbes(int count)
+    {
+        Volatile.Write(ref _probes, count);
+        _needsCare = true;
+    }
+
+    /// <summary>Whether this one is to be asked: one of those is due, and it has not been heard of lately.</summary>
+    public bool TryTakeProbe(PhysicalConnection physical)
+        => Volatile.Read(ref _probes) > 0
+            && Interlocked.Decrement(ref _probes) >= 0
+            && clock.Since(physical.SeenAt) >= settings.ProbeAfterQuiet;
+
+    /// <summary>The server has answered over it.</summary>
+    public void NoteSeen(PhysicalConnection physical) => physical.SeenAt = clock.Exact;
+
     /// <summary>It may come to rest, but nobody gets it any more: whoever takes it next retires it.</summary>
     public void Expire(PhysicalConnection physical)
     {
@@ -84,12 +106,13 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     public void Refresh()
     {
         var requests = Volatile.Read(ref _requests);
-        _needsCare = IsAnyDue(clock.Exact);
+        _hasDue = IsAnyDue(clock.Exact);
+        _needsCare = _hasDue || Volatile.Read(ref _probes) > 0;
         if (Volatile.Read(ref _requests) != requests)
         {
             // Somebody asked in the meantime, and may have been overwritten.
             Volatile.Write(ref _nextExpiry, long.MinValue);
-            _needsCare = true;
+            _hasDue = _needsCare = true;
         }
     }
 

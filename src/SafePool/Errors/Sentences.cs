@@ -20,7 +20,12 @@ internal static class Sentences
 
     public static string ConnectTimeout(PoolSnapshot pool, AcquirePhase phase, TimeSpan waited, Diagnosis diagnosis)
     {
-        var wait = phase == AcquirePhase.Opening ? "for a connection to open" : "for a connection, and none could be opened";
+        var wait = phase switch
+        {
+            AcquirePhase.Opening => "for a connection to open",
+            AcquirePhase.Probing => "for the sign of life of a connection that had been idle",
+            _ => "for a connection, and none could be opened",
+        };
         return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}";
     }
 

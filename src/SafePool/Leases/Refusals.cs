@@ -48,6 +48,11 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
         var diagnosis = diagnostician.Diagnose(
             admission.Counts, pool.Holders, request.Who, admission.Outcome == AdmissionOutcome.Deadlocked);
         var isFull = pool.Leased + pool.Quarantined >= pool.MaxSize || (pool.Leased > 0 && parts.Room.IsFull);
+        if (admission.Phase == AcquirePhase.Probing)
+        {
+            return new ConnectTimeoutException(pool, AcquirePhase.Probing, waited, diagnosis);
+        }
+
         return isFull
             ? Told(new PoolExhaustedException(pool, waited, diagnosis, parts.Room.RetryAfter))
             : new ConnectTimeoutException(pool, pool.Opening > 0 ? AcquirePhase.Opening : AcquirePhase.Queued, waited, diagnosis);

@@ -21,7 +21,7 @@ internal sealed class RentDesk
     private readonly Refusals _refusals;
     private readonly NestedRents? _nested;
     private readonly WaitingRoom _room;
-    private readonly ConnectionCare _care;
+    private readonly Readiness _readiness;
     private readonly Action<Waiter> _onQueued;
 
     public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Refusals refusals)
@@ -32,7 +32,7 @@ internal sealed class RentDesk
         _refusals = refusals;
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
         _room = new WaitingRoom(parts.Gate, parts.Time);
-        _care = new ConnectionCare(parts.Source, parts.Physicals);
+        _readiness = new Readiness(parts, opener, returner);
         _onQueued = OnQueued;
     }
 
@@ -94,7 +94,7 @@ internal sealed class RentDesk
     {
         for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
         {
-            if (Synchronously.Result(TryReadyAsync(slot, blocking: true)))
+            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None)))
             {
                 lease = Synchronously.Result(IssueAsync(slot, request));
                 return true;
@@ -130,6 +130,9 @@ internal sealed class RentDesk
         var begun = _parts.Clock.Exact;
         var patience = request.Options?.AcquireTimeout ?? _parts.Settings.AcquireTimeout;
         var deadline = _parts.Clock.After(begun, patience);
+
+        // A caller who will not wait for a lease waits for the sign of life of the one that was there.
+        var probeDeadline = patience == TimeSpan.Zero ? long.MaxValue : deadline;
         var returning = held is not null;
         while (true)
         {
@@ -153,7 +156,7 @@ internal sealed class RentDesk
                     : throw _refusals.Of(admission, request, begun);
             }
 
-            if (await TryReadyAsync(slot, request.Blocking).ConfigureAwait(false))
+            if (await _readiness.TryMakeReadyAsync(slot, request.Blocking, probeDeadline, request.CancellationToken).ConfigureAwait(false))
             {
                 return await IssueAsync(slot, request).ConfigureAwait(false);
             }
@@ -162,7 +165,7 @@ internal sealed class RentDesk
             returning = true;
             if (patience != TimeSpan.Zero && _parts.Clock.Exact >= deadline)
             {
-                throw _refusals.Of(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read()), request, begun);
+                throw _refusals.Of(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read(), Phase: AcquirePhase.Probing), request, begun);
             }
         }
     }
@@ -180,31 +183,6 @@ internal sealed class RentDesk
         _opener.OpenSpeculatively();
         var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : OfHopeless() ?? AdmissionOutcome.TimedOut;
         return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
-    }
-
-    /// <summary>Sees to it that an open, fit connection is in a place that is held; gives the place up and says false when there is none.</summary>
-    private async ValueTask<bool> TryReadyAsync(LeaseSlot slot, bool blocking)
-    {
-        if (slot.Connection is null)
-        {
-            slot.Connection = _parts.Source.TryTake();
-            slot.Generation = _parts.Physicals.Generation;
-        }
-
-        if (slot.Connection is { } connection)
-        {
-            if (!_parts.Physicals.NeedsCare || await _care.TryMakeFitAsync(connection, blocking).ConfigureAwait(false))
-            {
-                return true;
-            }
-
-            await _returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
-            return false;
-        }
-
-        slot.Reset();
-        _opener.Vacate(slot.Place);
-        return false;
     }
 
     private async ValueTask<Lease> IssueAsync(LeaseSlot slot, RentRequest request)

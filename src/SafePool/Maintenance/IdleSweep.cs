@@ -2,12 +2,17 @@ using Microsoft.Extensions.Logging;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Leases;
+using SafePool.Options;
 using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 
-/// <summary>Looks at every idle connection once and does what it needs: too old, retire; untidy, tidy; its reset unsent for a second, flush.</summary>
+/// <summary>Looks at every idle connection once and does what it needs: too old, retire; untidy, tidy; its reset unsent for a second, flush; not heard of for long, probe.</summary>
 /// <remarks>
+/// <para>
+/// A probe and a flush are the same words. One that fails, or has no answer within <see cref="PoolSettings.ReturnPatience"/>, retires everything older, so many dead connections are
+/// met one by one only by the server's fault.
+/// </para>
 /// <para>
 /// Npgsql's reset travels with the next command. Until there is one, the advisory locks, temporary tables and <c>LISTEN</c> of a returned lease stay on
 /// the server; a flush sends it. A connection that was flushed is clean until its next lease, so an idle pool falls silent.
@@ -23,6 +28,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly UnsentResets _unsent = new(parts.Clock);
+    private readonly SignsOfLife _signs = new(parts);
     private readonly bool _resetsTravel = parts.Settings.Reset != SessionReset.Rollback;
     private int _isRunning;
     private long _round;
@@ -44,7 +50,8 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
             var rearranged = opener.Rearranged;
             var idle = parts.Gate.IdleMoves;
             _unsent.Look(idle, rearranged);
-            if (idle.Count > 0 && (parts.Physicals.NeedsCare || (_resetsTravel && _unsent.IsDue)))
+            var probes = _signs.AreDue(idle.Count);
+            if (idle.Count > 0 && (probes || parts.Physicals.HasDue || (_resetsTravel && _unsent.IsDue)))
             {
                 await GoRoundAsync(idle).ConfigureAwait(false);
             }
@@ -75,6 +82,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
         }
 
         _retirement.Note(counted.Retired + (sent == counted ? 0 : sent.Retired), "too old, or failed when looked at");
+        _signs.RoundEnded(isWhole: counted.IsWhole || sent.IsWhole);
         if (sends && counted.IsWhole && sent.IsWhole)
         {
             _unsent.Sent(sent.After);
@@ -125,11 +133,26 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
         // One that the last whole round did not meet came to rest while it went round, and nobody was told: its user closed it.
         var wasMissed = sends && physical?.Round < _sentInRound;
         physical?.Round = _round;
-        if (!isMetAgain && physical is not null
-            && !await _care.TryMakeFitAsync(connection, physical, flush: flushes || wasMissed, blocking: false).ConfigureAwait(false))
+        if (!isMetAgain && physical is not null)
         {
-            await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
-            return Looked.Retired;
+            var generation = parts.Physicals.Generation;
+            var flush = flushes || wasMissed || _signs.IsDue(physical);
+            var look = _care.TryMakeFitAsync(connection, physical, flush, blocking: false).AsTask();
+            if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+            {
+                slot.Prepare(site: default, options: null);
+                (slot.Connection, slot.Generation) = (connection, generation);
+                returner.GiveUpOn(slot, look);
+                return Looked.Lost;
+            }
+
+            if (!await look.ConfigureAwait(false))
+            {
+                await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
+                return Looked.Retired;
+            }
+
+            _signs.Note(physical);
         }
 
         return !opener.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;

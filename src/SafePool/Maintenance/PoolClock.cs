@@ -16,6 +16,9 @@ internal sealed class PoolClock(TimeProvider provider)
 
     public TimeSpan Since(long timestamp) => provider.GetElapsedTime(timestamp);
 
+    /// <summary>How long it takes until a timestamp; negative when it is past.</summary>
+    public TimeSpan Until(long timestamp) => provider.GetElapsedTime(provider.GetTimestamp(), timestamp);
+
     /// <summary>The timestamp that lies <paramref name="span"/> after <paramref name="from"/>; <see cref="long.MaxValue"/> for an infinite one.</summary>
     public long After(long from, TimeSpan span)
         => span == Timeout.InfiniteTimeSpan ? long.MaxValue : from + (long)(span.TotalSeconds * provider.TimestampFrequency);

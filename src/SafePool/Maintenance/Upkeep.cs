@@ -21,6 +21,7 @@ internal sealed class Upkeep(
 
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
+    private readonly QuietTime _quiet = new(parts);
     private readonly ServerWatch _watch = new(parts, opener);
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly IdleSweep _sweep = new(parts, opener, returner);
@@ -44,6 +45,7 @@ internal sealed class Upkeep(
             dropped.Check();
             WatchQueue();
             _watch.Look();
+            _quiet.Look();
             parts.Physicals.Refresh();
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();

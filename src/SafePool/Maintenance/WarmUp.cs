@@ -2,6 +2,7 @@ using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 
@@ -11,6 +12,24 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
     private static readonly TimeSpan _retryPause = TimeSpan.FromMilliseconds(100);
 
     public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        await FillAsync(cancellationToken).ConfigureAwait(false);
+        await CompareWithLimitsAsync().WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Warns when all instances together want more than there is. The server may not tell: then nothing is said.</summary>
+    private async Task CompareWithLimitsAsync()
+    {
+        var wanted = (long)parts.Settings.MaxSize * parts.Settings.ExpectedInstances;
+        if (parts.Physicals.TotalOpened > 0
+            && await parts.Source.TakeCensusAsync().ConfigureAwait(false) is { IsDirect: true } census
+            && wanted > census.Room)
+        {
+            Log.TooManyExpected(parts.Logger, parts.Settings.Name, parts.Settings.ExpectedInstances, parts.Settings.MaxSize, wanted, census.Limits);
+        }
+    }
+
+    private async Task FillAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var deadline = parts.Clock.After(parts.Clock.Exact, parts.Settings.AcquireTimeout);

@@ -1,0 +1,77 @@
+using SafePool.Connections;
+using SafePool.Options;
+
+namespace SafePool.Leases;
+
+/// <summary>Sees to it that an open, fit connection is in a place that is held, within bounds.</summary>
+/// <remarks>
+/// <para>
+/// A connection that has to say something to the server first (a probe after a quiet time, something left behind) may find that there is nobody. It is waited for within the
+/// budget of the rent and <see cref="PoolSettings.ReturnPatience"/>, whichever is less; whoever leaves earlier leaves the place in the care of the pool.
+/// </para>
+/// <para>Invariant: when it says false or throws, the place is no longer the caller's.</para>
+/// </remarks>
+internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner)
+{
+    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+
+    /// <summary>False when there was no connection, or none that is fit.</summary>
+    /// <exception cref="OperationCanceledException">The caller's token was cancelled while the connection was looked at.</exception>
+    public ValueTask<bool> TryMakeReadyAsync(LeaseSlot slot, bool blocking, long deadline, CancellationToken cancellationToken)
+    {
+        if (slot.Connection is null)
+        {
+            slot.Connection = parts.Source.TryTake();
+            slot.Generation = parts.Physicals.Generation;
+        }
+
+        if (slot.Connection is not { } connection)
+        {
+            slot.Reset();
+            opener.Vacate(slot.Place);
+            return new ValueTask<bool>(false);
+        }
+
+        return parts.Physicals.NeedsCare && _care.Begin(connection, blocking) is { } look
+            ? WaitAsync(slot, look, blocking, deadline, cancellationToken)
+            : new ValueTask<bool>(true);
+    }
+
+    private async ValueTask<bool> WaitAsync(LeaseSlot slot, Task<bool> look, bool blocking, long deadline, CancellationToken cancellationToken)
+    {
+        // What nobody has rented yet: should it be given up here, there is no line to name.
+        slot.Prepare(site: default, options: null);
+        var left = deadline == long.MaxValue ? TimeSpan.MaxValue : parts.Clock.Until(deadline);
+        var isSilence = left > PoolSettings.ReturnPatience;
+        var patience = isSilence ? PoolSettings.ReturnPatience : left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        try
+        {
+            if (blocking ? look.Wait(patience, CancellationToken.None) : await ConnectionCare.IsOverAsync(look, patience, parts.Time, cancellationToken).ConfigureAwait(false))
+            {
+                if (await look.ConfigureAwait(false))
+                {
+                    return true;
+                }
+
+                await returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+                return false;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            returner.ReturnAfter(slot, look);
+            throw;
+        }
+
+        if (isSilence)
+        {
+            returner.GiveUpOn(slot, look);
+        }
+        else
+        {
+            returner.ReturnAfter(slot, look);
+        }
+
+        return false;
+    }
+}

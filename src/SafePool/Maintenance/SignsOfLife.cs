@@ -1,0 +1,57 @@
+using SafePool.Connections;
+
+namespace SafePool.Maintenance;
+
+/// <summary>Tells which idle connections have not been heard of for <see cref="ConnectionPoolOptions.ProbeAfterIdle"/>.</summary>
+/// <remarks>
+/// Rents leave no note on a connection. But Npgsql hands out the one that has rested longest: once there were as many rents as connections are idle, each of
+/// them was touched. Thread-safety: none; the sweep is its only caller.
+/// </remarks>
+internal sealed class SignsOfLife(PoolParts parts)
+{
+    private static readonly TimeSpan _again = TimeSpan.FromSeconds(1);
+
+    private long _nextRound = parts.Clock.After(parts.Clock.Exact, parts.Settings.ProbeAfterIdle);
+    private long _rents;
+    private long _oldest = long.MaxValue;
+
+    /// <summary>Whether a round must be made for their sake.</summary>
+    public bool AreDue(int idle)
+    {
+        if (parts.Clock.Exact < _nextRound)
+        {
+            return false;
+        }
+
+        var rents = parts.Ledger.TotalRents;
+        var wereAllTouched = rents - _rents >= idle;
+        _rents = rents;
+        if (wereAllTouched)
+        {
+            _nextRound = parts.Clock.After(parts.Clock.Exact, parts.Settings.ProbeAfterIdle);
+        }
+
+        return !wereAllTouched;
+    }
+
+    /// <summary>Whether this one is to be asked now.</summary>
+    public bool IsDue(PhysicalConnection physical)
+        => parts.Clock.Exact >= _nextRound && parts.Clock.Since(physical.SeenAt) >= parts.Settings.ProbeAfterIdle;
+
+    /// <summary>This one is at rest again; it was asked, or need not be yet.</summary>
+    public void Note(PhysicalConnection physical) => _oldest = Math.Min(_oldest, physical.SeenAt);
+
+    /// <summary>A round has ended.</summary>
+    /// <param name="isWhole">It has met all.</param>
+    public void RoundEnded(bool isWhole)
+    {
+        var now = parts.Clock.Exact;
+        if (now >= _nextRound)
+        {
+            var next = isWhole && _oldest != long.MaxValue ? parts.Clock.After(_oldest, parts.Settings.ProbeAfterIdle) : long.MinValue;
+            _nextRound = Math.Max(next, parts.Clock.After(now, _again));
+        }
+
+        _oldest = long.MaxValue;
+    }
+}
