@@ -1,6 +1,5 @@
 using SafePool.LoadTests;
 using SafePool.TestKit;
-using Spectre.Console;
 
 if (Arguments.TryRead(args) is not { } arguments)
 {
@@ -12,7 +11,6 @@ if (Arguments.TryRead(args) is not { } arguments)
 // the others must go on as they would on another machine.
 ThreadPool.SetMinThreads(Workload.Threads, Workload.Threads);
 var begun = Clock.Now;
-var console = Report.CreateConsole();
 PostgresServer server;
 try
 {
@@ -26,7 +24,7 @@ catch (InvalidOperationException error)
 
 await using (server)
 {
-    console.WriteLine($"PostgreSQL {server.Version}, {Workload.RequestsPerSecond} requests/s, {Workload.Places} connections, {Environment.ProcessorCount} processors");
+    Console.WriteLine($"PostgreSQL {server.Version}, {Workload.RequestsPerSecond} requests/s, {Workload.Places} connections, {Environment.ProcessorCount} processors");
     List<Outcome> outcomes = [];
     foreach (var scenario in arguments.Scenarios)
     {
@@ -36,11 +34,11 @@ await using (server)
             outcomes.Add(outcome);
             foreach (var line in Report.Lines(outcome))
             {
-                console.WriteLine(line);
+                Console.WriteLine(line);
             }
         }
     }
 
-    Report.Print(console, outcomes);
-    return Report.Conclude(console, outcomes, Clock.Between(begun, Clock.Now));
+    Report.Print(outcomes);
+    return Report.Conclude(outcomes, Clock.Between(begun, Clock.Now));
 }

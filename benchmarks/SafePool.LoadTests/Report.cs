@@ -7,58 +7,38 @@ namespace SafePool.LoadTests;
 /// <summary>The table at the end, and a line for each run.</summary>
 internal static class Report
 {
-    private const int WidthOfFiles = 200;
     private const int MostKindsOfFailures = 4;
 
-    public static IAnsiConsole CreateConsole()
+    private static readonly string[] _numbers =
+        [
+            "requests", "failed\nrents", "failed\ncommands", "longest\nwait", "nobody\nserved for", "first success\nafter ready", "last failure\nafter ready",
+            "hung rents /\ncommands", "connects/s\ndown / after", "failed late:\nall / < 1 ms,\nmedian / p99", "load's\nlag",
+        ];
+
+    /// <summary>Prints the table: on a terminal with frames and colours, else as Markdown.</summary>
+    public static void Print(IReadOnlyList<Outcome> outcomes)
     {
-        if (!Console.IsOutputRedirected)
+        if (Console.IsOutputRedirected)
         {
-            return AnsiConsole.Console;
+            PrintMarkdown(outcomes);
         }
-
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
-        console.Profile.Width = WidthOfFiles;
-        return console;
-    }
-
-    public static void Print(IAnsiConsole console, IReadOnlyList<Outcome> outcomes)
-    {
-        var table = new Table { ShowRowSeparators = true }.Border(TableBorder.Rounded);
-        table.AddColumn("scenario").AddColumn("side");
-        foreach (var name in (string[])
-            [
-                "requests", "failed\nrents", "failed\ncommands", "longest\nwait", "nobody\nserved for", "first success\nafter ready", "last failure\nafter ready",
-                "hung rents /\ncommands", "connects/s\ndown / after", "failed late:\nall / < 1 ms,\nmedian / p99", "load's\nlag",
-            ])
+        else
         {
-            table.AddColumn(new TableColumn(name).RightAligned());
+            AnsiConsole.Write(Frame(outcomes));
         }
-
-        foreach (var group in outcomes.GroupBy(outcome => outcome.Scenario))
-        {
-            var title = group.Key.Title;
-            foreach (var outcome in group)
-            {
-                table.AddRow(Cells(outcome, title));
-                title = "";
-            }
-        }
-
-        console.Write(table);
     }
 
     /// <summary>Prints the verdict.</summary>
     /// <returns>The exit code.</returns>
-    public static int Conclude(IAnsiConsole console, IReadOnlyList<Outcome> outcomes, TimeSpan elapsed)
+    public static int Conclude(IReadOnlyList<Outcome> outcomes, TimeSpan elapsed)
     {
         string[] broken = [.. outcomes.Where(outcome => outcome.Entry.KeepsPromises).SelectMany(Broken)];
         foreach (var promise in broken)
         {
-            console.WriteLine($"BROKEN {promise}", new Style(Color.Red));
+            Console.WriteLine($"BROKEN {promise}");
         }
 
-        console.WriteLine(broken.Length == 0
+        Console.WriteLine(broken.Length == 0
             ? $"SafePool kept its promises. {elapsed.TotalSeconds:0} s."
             : $"Broken promises: {broken.Length}, see above. {elapsed.TotalSeconds:0} s.");
         return broken.Length == 0 ? 0 : 1;
@@ -91,21 +71,49 @@ internal static class Report
     private static IEnumerable<string> Broken(Outcome outcome)
         => outcome.Scenario.Broken(outcome).Select(what => $"{outcome.Scenario.Title}, {outcome.Entry.Name}: {what}");
 
-    private static Text[] Cells(Outcome outcome, string title) =>
+    private static void PrintMarkdown(IReadOnlyList<Outcome> outcomes)
+    {
+        string[] names = ["scenario", "side", .. _numbers];
+        Console.WriteLine(Line(names));
+        Console.WriteLine($"|---|---|{string.Concat(_numbers.Select(_ => "---:|"))}");
+        foreach (var outcome in outcomes)
+        {
+            Console.WriteLine(Line([outcome.Scenario.Title, outcome.Entry.Name, .. Cells(outcome).Select(cell => cell.Text)]));
+        }
+
+        static string Line(IEnumerable<string> cells) => $"| {string.Join(" | ", cells).ReplaceLineEndings(" ")} |";
+    }
+
+    private static Table Frame(IReadOnlyList<Outcome> outcomes)
+    {
+        var table = new Table { ShowRowSeparators = true }.Border(TableBorder.Rounded).AddColumn("scenario").AddColumn("side");
+        foreach (var number in _numbers)
+        {
+            table.AddColumn(new TableColumn(number).RightAligned());
+        }
+
+        foreach (var outcome in outcomes)
+        {
+            var side = new Text(outcome.Entry.Name, outcome.Entry.KeepsPromises ? new Style(Color.Green) : Style.Plain);
+            table.AddRow([new Text(outcome.Scenario.Title), side, .. Cells(outcome).Select(cell => new Text(cell.Text, cell.IsAlarm ? new Style(Color.Red) : Style.Plain))]);
+        }
+
+        return table;
+    }
+
+    private static (string Text, bool IsAlarm)[] Cells(Outcome outcome) =>
         [
-            new Text(title),
-            new Text(outcome.Entry.Name, outcome.Entry.KeepsPromises ? new Style(Color.Green) : Style.Plain),
-            new Text(Number(outcome.Requests.Count)),
-            new Text(Number(outcome.FailedRents), Alarm(outcome.FailedRents > 0)),
-            new Text(Number(outcome.FailedCommands), Alarm(outcome.FailedCommands > 0)),
-            new Text(Duration(outcome.LongestWait)),
-            new Text(Duration(outcome.Gap)),
-            new Text(Duration(outcome.FirstSuccess)),
-            new Text(outcome.LastFailure is { } last ? Duration(last) : "none"),
-            new Text($"{Number(outcome.HungRents)} / {Number(outcome.HungCommands)}", Alarm(outcome.HungRents + outcome.HungCommands > 0)),
-            new Text($"{Number(outcome.AttemptsPerSecondDuring)} / {Number(outcome.AttemptsPerSecondAfter)}"),
-            new Text(FailedLate(outcome)),
-            new Text(Duration(outcome.Lag)),
+            (Number(outcome.Requests.Count), false),
+            (Number(outcome.FailedRents), outcome.FailedRents > 0),
+            (Number(outcome.FailedCommands), outcome.FailedCommands > 0),
+            (Duration(outcome.LongestWait), false),
+            (Duration(outcome.Gap), false),
+            (Duration(outcome.FirstSuccess), outcome.FirstSuccess is null),
+            (outcome.LastFailure is { } last ? Duration(last) : "none", false),
+            ($"{Number(outcome.HungRents)} / {Number(outcome.HungCommands)}", outcome.HungRents + outcome.HungCommands > 0),
+            ($"{Number(outcome.AttemptsPerSecondDuring)} / {Number(outcome.AttemptsPerSecondAfter)}", false),
+            (FailedLate(outcome), false),
+            (Duration(outcome.Lag), false),
         ];
 
     private static string FailedLate(Outcome outcome)
@@ -113,7 +121,7 @@ internal static class Report
         TimeSpan[] times = [.. outcome.FailedLate.Select(request => request.Wait(outcome.End)).Order()];
         return times.Length == 0
             ? "-"
-            : $"{Number(times.Length)} / {Number(times.Count(time => time < TimeSpan.FromMilliseconds(1)))}\n"
+            : $"{Number(times.Length)} / {Number(times.Count(time => time < TimeSpan.FromMilliseconds(1)))},\n"
                 + $"{Duration(times[times.Length / 2])} / {Duration(times[times.Length * 99 / 100])}";
     }
 
@@ -131,8 +139,6 @@ internal static class Report
         };
         return $"{(request.RentFailed ? "rent" : "command")}, {failure.GetType().Name}{state}{cause}{message}";
     }
-
-    private static Style Alarm(bool isOn) => isOn ? new Style(Color.Red) : Style.Plain;
 
     private static string Number(int number) => number.ToString("N0", CultureInfo.InvariantCulture);
 }

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
@@ -99,6 +100,21 @@ public sealed class FailoverTests : IAsyncLifetime
         }
 
         await leases.ReturnAllAsync();
+    }
+
+    [Fact]
+    public async Task RentAsync_HostRecheckSecondsSetByTheUser_BelievesWhatItKnowsOfHostsForThatLong()
+    {
+        // The standby is first, so that the pool has met it, and knows it for a standby.
+        await using var pool = Pool($"{ReplicatedPair.Over(_pair.Standby.Port, _pair.Primary.Port)};Host Recheck Seconds=600", "primary");
+        Assert.Equal(_pair.Primary.Port, await AskAsync(pool));
+
+        await _pair.FailOverAsync(Cancellation);
+
+        // The first takes what was at rest, and learns that it is dead.
+        await Assert.ThrowsAnyAsync<DbException>(() => AskAsync(pool));
+        var impatient = new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(1) };
+        await Assert.ThrowsAnyAsync<DbException>(async () => await pool.RentAsync(impatient, Cancellation));
     }
 
     private static ConnectionPool Pool(string text, string? target)
