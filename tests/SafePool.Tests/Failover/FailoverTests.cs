@@ -37,6 +37,20 @@ public sealed class FailoverTests : IAsyncLifetime
         Assert.Equal(5, pool.GetSnapshot().Idle);
     }
 
+    /// <summary>Npgsql has to ask a host for its role, and keeps the connection with which it asked at rest.</summary>
+    [Fact]
+    public async Task RentAsync_TargetIsPrimaryBehindAStandby_KeepsASessionOnTheStandbyBesideThePools()
+    {
+        await using var pool = Pool(ReplicatedPair.Over(_pair.Standby.Port, _pair.Primary.Port), "primary");
+
+        Assert.Equal(_pair.Primary.Port, await AskAsync(pool));
+
+        Assert.Equal((1, 0), (pool.GetSnapshot().Idle, pool.GetSnapshot().Leased));
+        const string Sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'failover'";
+        Assert.Equal(1L, await _pair.Primary.QueryAsync(Sessions, Cancellation));
+        Assert.Equal(1L, await _pair.Standby.QueryAsync(Sessions, Cancellation));
+    }
+
     [Fact]
     public async Task RentAsync_TargetIsStandbyOrPreferStandby_GetsTheStandby()
     {
