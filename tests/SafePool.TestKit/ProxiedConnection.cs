@@ -22,6 +22,9 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
     /// <summary>Gets a task that ends, and never fails, once both sockets are closed.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
 
+    /// <summary>Gets or sets when it was counted, as a timestamp of <see cref="TimeProvider.System"/>. Guarded by the traffic's lock.</summary>
+    public long CountedAt { get; set; }
+
     /// <summary>Gets whether the client still has its socket open, which the kernel knows before the proxy has read the end.</summary>
     public bool IsClientThere
     {

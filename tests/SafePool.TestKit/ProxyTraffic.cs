@@ -8,6 +8,7 @@ internal sealed class ProxyTraffic
     private long _delayTicks;
     private long _acceptDelayTicks;
     private readonly HashSet<ProxiedConnection> _open = [];
+    private readonly List<long> _openedAt = [];
     private int _connecting;
 
     public int Open
@@ -30,6 +31,17 @@ internal sealed class ProxyTraffic
     public int Total { get; private set; }
 
     public int CancelRequests { get; private set; }
+
+    public long[] OpenedAt
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return [.. _openedAt];
+            }
+        }
+    }
 
     public TimeSpan Delay
     {
@@ -79,6 +91,8 @@ internal sealed class ProxyTraffic
         lock (_gate)
         {
             Total++;
+            connection.CountedAt = TimeProvider.System.GetTimestamp();
+            _openedAt.Add(connection.CountedAt);
             _open.Add(connection);
 
             // Who has closed its socket counts no more, also while the proxy has yet to read that far.
@@ -118,6 +132,7 @@ internal sealed class ProxyTraffic
         lock (_gate)
         {
             Total--;
+            _openedAt.Remove(connection.CountedAt);
             _open.Remove(connection);
             _connecting--;
             CancelRequests++;

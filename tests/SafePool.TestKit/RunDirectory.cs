@@ -35,8 +35,15 @@ internal sealed class RunDirectory
     public async Task<string> CreateClusterAsync(PostgresBinaries binaries, CancellationToken cancellationToken)
     {
         var template = await TemplateAsync(binaries).WaitAsync(cancellationToken);
+        return await CopyAsync(template, cancellationToken);
+    }
+
+    /// <summary>Copies the data directory of a server that is stopped.</summary>
+    /// <returns>A data directory for one server.</returns>
+    public async Task<string> CopyAsync(string cluster, CancellationToken cancellationToken)
+    {
         var data = Path.Combine(_path, $"data-{Interlocked.Increment(ref _clusters)}");
-        await Commands.RunAsync(ServerAccount.Current.Command(_path, "cp", "-a", template, data), cancellationToken);
+        await Commands.RunAsync(ServerAccount.Current.Command(_path, "cp", "-a", cluster, data), cancellationToken);
         return data;
     }
 

@@ -38,6 +38,10 @@ public sealed class TcpProxy : IAsyncDisposable
     /// <summary>Gets how many were opened so far.</summary>
     public int TotalAccepted => _traffic.Total;
 
+    /// <summary>Gets when each of those asked for its session, as timestamps of <see cref="TimeProvider.System"/>, in order.</summary>
+    /// <remarks>Those that never reached a server are among them; cancel requests are not.</remarks>
+    public IReadOnlyList<long> OpenedAt => _traffic.OpenedAt;
+
     /// <summary>Gets how many are open that the server has not yet declared ready for a query.</summary>
     public int Connecting => _traffic.Connecting;
 

@@ -39,6 +39,20 @@ public sealed class TcpProxyTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task OpenedAt_ConnectionsOneAfterTheOther_TellsWhenEachBegan()
+    {
+        var before = TimeProvider.System.GetTimestamp();
+        await using var first = await OpenAsync();
+        var between = TimeProvider.System.GetTimestamp();
+        await using var second = await OpenAsync();
+
+        Assert.Collection(
+            _proxy.OpenedAt,
+            at => Assert.InRange(at, before, between),
+            at => Assert.InRange(at, between, TimeProvider.System.GetTimestamp()));
+    }
+
+    [Fact]
     public async Task AcceptDelay_ThreeOpenAtOnce_ShowsInPeakConnecting()
     {
         _proxy.AcceptDelay = TimeSpan.FromMilliseconds(200);
@@ -67,6 +81,7 @@ public sealed class TcpProxyTests : IAsyncLifetime
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answer);
         await Eventually.True(() => _proxy.CancelRequests == 1, "the cancel request is counted");
         Assert.Equal((1, 1), (_proxy.TotalAccepted, _proxy.OpenConnections));
+        Assert.Single(_proxy.OpenedAt);
     }
 
     [Fact]

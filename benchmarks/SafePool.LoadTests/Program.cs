@@ -1,0 +1,44 @@
+using SafePool.LoadTests;
+using SafePool.TestKit;
+
+if (Arguments.TryRead(args) is not { } arguments)
+{
+    await Console.Error.WriteLineAsync(Arguments.Usage);
+    return 2;
+}
+
+// Proxies and faults share the process with the contenders. Where Npgsql blocks threads of the pool, as it does to send cancel requests,
+// the others must go on as they would on another machine.
+ThreadPool.SetMinThreads(Workload.Threads, Workload.Threads);
+var begun = Clock.Now;
+PostgresServer server;
+try
+{
+    server = await PostgresServer.StartAsync();
+}
+catch (InvalidOperationException error)
+{
+    await Console.Error.WriteLineAsync($"The load tests could not run: {error.Message}");
+    return 2;
+}
+
+await using (server)
+{
+    Console.WriteLine($"PostgreSQL {server.Version}, {Workload.RequestsPerSecond} requests/s, {Workload.Places} connections, {Environment.ProcessorCount} processors");
+    List<Outcome> outcomes = [];
+    foreach (var scenario in arguments.Scenarios)
+    {
+        foreach (var entry in scenario.Entries)
+        {
+            var outcome = await Run.PlayAsync(server, scenario, entry, arguments.Aftermath);
+            outcomes.Add(outcome);
+            foreach (var line in Report.Lines(outcome))
+            {
+                Console.WriteLine(line);
+            }
+        }
+    }
+
+    Report.Print(outcomes);
+    return Report.Conclude(outcomes, Clock.Between(begun, Clock.Now));
+}
