@@ -6,8 +6,8 @@ namespace SafePool.Breaker;
 /// <summary>Remembers how opens have fared of late, and so whether, when and how many may be tried (design decision D9).</summary>
 /// <remarks>
 /// <para>
-/// Closed and well: as many opens at once as the pool allows. Closed and failing, or suspecting: one at a time, with growing pauses after failures. Open, after
-/// <see cref="BreakerSettings.TripAfter"/> of failures: none for those who ask; one probe after each pause. Whatever the state, the first success ends it all.
+/// Closed and well: as many opens at once as the pool allows. Closed and failing, or suspecting: one at a time, with pauses that grow by a quarter, up to twice the first. Open, after
+/// <see cref="BreakerSettings.TripAfter"/> of failures: none for those who ask; one probe after each pause, which doubles. Whatever the state, the first success ends it all.
 /// </para>
 /// <para>
 /// Only failures that waiting can cure are told to it. Cancelled callers and short budgets do not come here: an open is the pool's own act and has a deadline of its own.
@@ -110,7 +110,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
 
             _lastFailure = now;
             _notBefore = clock.After(now, Shortened(_pause));
-            _pause = _pause * 2 < settings.MaxProbeInterval ? _pause * 2 : settings.MaxProbeInterval;
+            _pause = Longer(_pause);
             AssertInvariantsLocked();
             return isFirst;
         }
@@ -184,6 +184,14 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
                 _state = CircuitState.Open;
             }
         }
+    }
+
+    /// <summary>While callers wait it grows little: what they wait for is the next attempt.</summary>
+    private TimeSpan Longer(TimeSpan pause)
+    {
+        var (longer, longest) = _state == CircuitState.Closed ? (pause * 1.25, settings.ProbeInterval * 2) : (pause * 2, settings.MaxProbeInterval);
+        longest = longest < settings.MaxProbeInterval ? longest : settings.MaxProbeInterval;
+        return longer < longest ? longer : longest;
     }
 
     private static TimeSpan Shortened(TimeSpan pause)

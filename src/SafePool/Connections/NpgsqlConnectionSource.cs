@@ -60,13 +60,21 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     {
         var generation = _physicals.Generation;
         var connection = _dataSource.CreateConnection();
-        if (blocking)
+        try
         {
-            connection.Open();
+            if (blocking)
+            {
+                connection.Open();
+            }
+            else
+            {
+                await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+            }
         }
-        else
+        catch (Exception error) when (SqlStates.IsCuredByWaiting(error) && !SqlStates.IsServerFull(error))
         {
-            await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+            ForgetHosts();
+            throw;
         }
 
         var identity = connection.PostgresParameters;
@@ -188,7 +196,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_host, lost);
 
-    public void Clear() => _dataSource.Clear();
+    public void Clear()
+    {
+        _dataSource.Clear();
+        ForgetHosts();
+    }
 
     public void Dispose()
     {
@@ -203,6 +215,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         await _dataSource.DisposeAsync().ConfigureAwait(false);
         await _control.DisposeAsync().ConfigureAwait(false);
     }
+
+    /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
+    private void ForgetHosts() => (_dataSource as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
 
     private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };
 

@@ -39,16 +39,16 @@ public sealed class BreakerOptions
         set => _tripAfter = _owner.Unfrozen(value);
     }
 
-    /// <summary>Gets or sets the pause after the first open that failed. Each further failure doubles it.</summary>
+    /// <summary>Gets or sets the pause after the first open that failed.</summary>
     /// <value>Default: 250 milliseconds. Range: more than zero, up to <see cref="MaxProbeInterval"/>.</value>
-    /// <remarks>Every pause is shortened by up to a fifth, drawn by lot, so that many processes do not come back in step.</remarks>
+    /// <remarks>While rents wait, each further failure lengthens it by a quarter, up to twice this; once the circuit is open each doubles it. Every pause is shortened by up to a fifth, drawn by lot, so that many processes do not come back in step.</remarks>
     public TimeSpan ProbeInterval
     {
         get => _probeInterval;
         set => _probeInterval = _owner.Unfrozen(value);
     }
 
-    /// <summary>Gets or sets the longest pause between two attempts.</summary>
+    /// <summary>Gets or sets the longest pause between two attempts while the circuit is open.</summary>
     /// <value>Default: 1 second. Range: at least <see cref="ProbeInterval"/>, up to one hour.</value>
     public TimeSpan MaxProbeInterval
     {

@@ -13,6 +13,8 @@ internal sealed class ConnectionStringReader
     // Above MaxSize, so that nothing ever queues inside Npgsql, not even beside a user's Clone().
     private const int Headroom = 100;
 
+    private const int OneYear = 365 * 24 * 60 * 60;
+
     private readonly NpgsqlConnectionStringBuilder _builder;
 
     private ConnectionStringReader(NpgsqlConnectionStringBuilder builder) => _builder = builder;
@@ -71,7 +73,7 @@ internal sealed class ConnectionStringReader
             MaxPoolSize = maxSize + Headroom,
             ConnectionLifetime = 0,
             KeepAlive = 0,
-            Timeout = (int)Math.Ceiling(connectTimeout.TotalSeconds),
+            Timeout = TimeoutForEachHost(connectTimeout),
             NoResetOnClose = Reset == SessionReset.Rollback,
             // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not.
             Enlist = false,
@@ -88,11 +90,19 @@ internal sealed class ConnectionStringReader
 
         if (!Says("Host Recheck Seconds"))
         {
-            builder.HostRecheckSeconds = 0;
+            // What Npgsql knows of the hosts holds until an open fails or a connection breaks: then the source makes it forget. With 0 it would ask
+            // for the role at every take, and no take may talk; with its default of 10 s it would call a promoted standby unfit for so long.
+            builder.HostRecheckSeconds = OneYear;
         }
 
         return builder.ConnectionString;
     }
+
+    /// <summary>In whole seconds. Npgsql tries one host after the other: one that does not answer must not use up the time of the others.</summary>
+    private int TimeoutForEachHost(TimeSpan connectTimeout)
+        => _builder.Host?.Split(',').Length is > 1 and var hosts
+            ? Math.Max(1, (int)(connectTimeout.TotalSeconds / hosts))
+            : (int)Math.Ceiling(connectTimeout.TotalSeconds);
 
     private void Refuse(Faults faults)
     {

@@ -49,14 +49,27 @@ public sealed class CircuitBreakerTests
 
     [Fact]
     [Trait("Conformance", "76")]
-    public void Failed_AgainAndAgain_DoublesThePauseUpToTheLongest()
+    public void Failed_AgainAndAgain_DoublesThePauseOfAnOpenCircuitUpToTheLongest()
     {
-        foreach (var milliseconds in (int[])[100, 200, 400, 800, 800, 800])
+        Trip();
+        foreach (var milliseconds in (int[])[125, 250, 500, 800, 800, 800])
         {
             Fail();
 
             Assert.InRange(_breaker.RetryAfter.TotalMilliseconds, 0.8 * milliseconds, milliseconds);
             _time.Advance(TimeSpan.FromMilliseconds(milliseconds));
+        }
+    }
+
+    [Fact]
+    public void Failed_WhileCallersWait_LengthensThePauseByAQuarterUpToTwiceTheFirst()
+    {
+        foreach (var milliseconds in (int[])[100, 125, 156, 195, 200, 200])
+        {
+            Fail();
+
+            Assert.InRange(_breaker.RetryAfter.TotalMilliseconds, 0.8 * milliseconds, milliseconds + 1);
+            _time.Advance(TimeSpan.FromMilliseconds(milliseconds + 1));
         }
     }
 
@@ -67,10 +80,11 @@ public sealed class CircuitBreakerTests
     [Trait("Conformance", "76")]
     public void Failed_AfterLongPauses_BeginsAnewOnlyAfterASuccess(string between)
     {
+        Trip();
         for (var i = 0; i < 5; i++)
         {
-            Fail();
             _time.Advance(_longest);
+            Fail();
         }
 
         switch (between)
@@ -82,11 +96,12 @@ public sealed class CircuitBreakerTests
                 _time.Advance(TimeSpan.FromHours(1));
                 break;
             default:
-                Assert.True(_breaker.TryTrip());
+                _time.Advance(_longest);
                 Assert.True(_breaker.TryBeginProbe());
                 break;
         }
 
+        _time.Advance(TimeSpan.FromTicks(1));
         Fail();
 
         var pause = between == "success" ? _first : _longest;

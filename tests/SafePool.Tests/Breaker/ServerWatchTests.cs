@@ -61,7 +61,7 @@ public sealed class ServerWatchTests
         scripted.Source.LoseServer(_gone);
 
         Assert.Equal(1, scripted.Snapshot.Idle);
-        Assert.Empty(scripted.Log.Entries.Where(entry => entry.EventId == ServerLost));
+        Assert.DoesNotContain(scripted.Log.Entries, entry => entry.EventId == ServerLost);
     }
 
     [Theory]

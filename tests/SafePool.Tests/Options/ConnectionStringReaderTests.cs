@@ -111,7 +111,7 @@ public sealed class ConnectionStringReaderTests
         Assert.Equal((0, 0, 3), (npgsql.ConnectionLifetime, npgsql.KeepAlive, npgsql.Timeout));
         Assert.False(npgsql.Enlist);
         Assert.False(npgsql.NoResetOnClose);
-        Assert.Equal(0, npgsql.HostRecheckSeconds);
+        Assert.Equal(TimeSpan.FromDays(365), TimeSpan.FromSeconds(npgsql.HostRecheckSeconds));
         Assert.Equal(("db", "orders", "s3cret"), (npgsql.Host, npgsql.Database, npgsql.Password));
     }
 
