@@ -74,6 +74,15 @@ internal sealed class ProxyTraffic
         }
     }
 
+    public void ForgetPeaks()
+    {
+        lock (_gate)
+        {
+            PeakOpen = _open.Count(connection => connection.IsClientThere);
+            PeakConnecting = _connecting;
+        }
+    }
+
     /// <summary>Holds back a chunk of bytes for as long as the delay and stalls say.</summary>
     public async ValueTask PassAsync(CancellationToken cancellationToken)
     {

@@ -115,6 +115,9 @@ public sealed class TcpProxy : IAsyncDisposable
         GssEncryptionMode = GssEncryptionMode.Disable,
     }.ConnectionString;
 
+    /// <summary>Counts peaks anew, from what is open at this moment.</summary>
+    public void ForgetPeaks() => _traffic.ForgetPeaks();
+
     /// <summary>Swallows the network: connections stay open, new ones are accepted, and no byte and no end passes.</summary>
     public void Stall() => _traffic.Stall();
 

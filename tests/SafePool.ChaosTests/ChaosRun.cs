@@ -1,0 +1,128 @@
+using System.Globalization;
+using SafePool.ChaosTests.Faults;
+using SafePool.ChaosTests.Invariants;
+using SafePool.ChaosTests.Load;
+
+namespace SafePool.ChaosTests;
+
+/// <summary>Episode after episode, in rounds with a new pool each, until the time is up or something is violated.</summary>
+internal sealed class ChaosRun : IAsyncDisposable
+{
+    private static readonly TimeSpan _roundLength = TimeSpan.FromSeconds(12);
+
+    // Beside the tests, so that a run that takes its process along has left a trace.
+    private static readonly string _traceFile = Path.Combine(AppContext.BaseDirectory, "chaos.log");
+
+    private readonly Landscape _landscape;
+    private readonly Canary _canary = new();
+    private readonly Journal _journal;
+    private readonly Checks _checks;
+    private readonly Schedule _schedule;
+    private readonly Random _random;
+    private readonly List<string> _history = [];
+    private readonly Action<string> _print;
+
+    public ChaosRun(Landscape landscape, int seed, Action<string> print)
+    {
+        _landscape = landscape;
+        _print = print;
+        _journal = new Journal(_canary);
+        _checks = new Checks(landscape, _journal);
+        _random = new Random(seed);
+        _schedule = new Schedule(_random.Next(), landscape.Middleman is not null, Chaos.OnlyFaults);
+        File.WriteAllText(_traceFile, null);
+        Tell($"SAFEPOOL_CHAOS_SEED={seed}");
+    }
+
+    /// <summary>Null when everything held; else the whole story.</summary>
+    public async Task<string?> RunAsync(TimeSpan duration)
+    {
+        var from = TimeProvider.System.GetTimestamp();
+        var seen = from;
+        string? failure = null;
+        while (failure is null && TimeProvider.System.GetElapsedTime(from) < duration)
+        {
+            seen = TimeProvider.System.GetTimestamp();
+            var left = duration - TimeProvider.System.GetElapsedTime(from);
+            failure = await RunRoundAsync(left < _roundLength ? left : _roundLength);
+        }
+
+        Tell($"{_journal.Requests} requests; the machine was late by {_canary.Worst.TotalMilliseconds:0} ms at worst");
+        Tell($"{_journal}");
+        return failure;
+    }
+
+    public ValueTask DisposeAsync() => _canary.DisposeAsync();
+
+    private async Task<string?> RunRoundAsync(TimeSpan length)
+    {
+        var round = new Round(_landscape, _journal, _random.Next());
+        Tell($"pool: {round.Description}");
+        var from = TimeProvider.System.GetTimestamp();
+        round.Start();
+        do
+        {
+            await RunEpisodeAsync(round);
+        }
+        while (!_journal.HasViolations && TimeProvider.System.GetElapsedTime(from) < length);
+
+        var failure = _journal.HasViolations ? Report(round) : null;
+        if (failure is null)
+        {
+            await round.EndAsync();
+        }
+
+        await round.Pool.DisposeAsync();
+        if (failure is null)
+        {
+            await _checks.GoneAsync();
+            failure = _journal.HasViolations ? Report(round) : null;
+        }
+
+        return failure;
+    }
+
+    private async Task RunEpisodeAsync(Round round)
+    {
+        var episode = _schedule.Next();
+        Tell($"{episode}");
+        round.Gate.Open();
+        await Task.Delay(_random.Milliseconds(20, 500), TimeProvider.System);
+        foreach (var fault in episode.Faults)
+        {
+            await fault.BeginAsync(_landscape);
+        }
+
+        await Task.Delay(episode.Duration, TimeProvider.System);
+        foreach (var fault in episode.Faults.Reverse())
+        {
+            await fault.HealAsync(_landscape);
+        }
+
+        var recovery = await _checks.ServesAgainAsync(round);
+        await _checks.QuietAsync(round);
+        var memory = _checks.MemoryFlat();
+        Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
+    }
+
+    private string Report(Round round)
+        => $"""
+            {string.Join(Environment.NewLine, _journal.Violations)}
+
+            What was done, with the seed to do it again:
+            {string.Join(Environment.NewLine, _history)}
+
+            Outcomes:
+            {_journal}
+
+            The pool now: {round.Pool.GetSnapshot()}
+            {round.Pool.DumpFlightRecorder()}
+            """;
+
+    private void Tell(string line)
+    {
+        _history.Add(line);
+        _print(line);
+        File.AppendAllText(_traceFile, line + Environment.NewLine);
+    }
+}
