@@ -91,10 +91,15 @@ internal sealed class Checks(Landscape landscape, Journal journal)
         var now = round.Pool.GetSnapshot();
         var open = landscape.Proxy.OpenConnections;
         return now is { Leased: 0, Waiting: 0, Opening: 0, Quarantined: 0 }
-            && now.TotalOpened - now.TotalClosed == now.Idle
+            && IsBalanced(now)
             && open >= now.Idle
             && open <= now.Idle + Control;
     }
+
+    private static bool IsBalanced(PoolSnapshot now)
+        => KnownFaults.ClosedIsCountedTooLow
+            ? now.TotalOpened - now.TotalClosed >= now.Idle
+            : now.TotalOpened - now.TotalClosed == now.Idle;
 
     private string Sockets(Round round)
     {

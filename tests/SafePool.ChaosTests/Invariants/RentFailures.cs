@@ -14,7 +14,7 @@ internal static class RentFailures
         PoolClosedException => "the pool is not closed",
         PoolException { IsTransient: true } => "an error of the pool that invites retries",
         PoolException => null,
-        _ when IsFailedOpen(error) => null,
+        _ when IsFailedOpen(error) || KnownFaults.IsStateReadInARace(error) => null,
         _ => "not a typed error",
     };
 

@@ -1,0 +1,60 @@
+using Npgsql;
+using Xunit;
+
+namespace SafePool.Tests.Integration;
+
+/// <summary>What tests/SafePool.ChaosTests has found, each in its smallest form.</summary>
+public sealed class FoundByChaosTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    /// <summary>Such a place counts as idle; whoever takes it finds nothing there, and nobody counts the connection as closed.</summary>
+    [Fact]
+    public async Task TotalClosed_ConnectionBrokeAndItsUserClosedIt_CountsIt()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            await server.TerminateAsync(lease.Session());
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => lease.DoAsync("SELECT 1"));
+            await lease.Connection.CloseAsync();
+        }
+
+        await using (var next = await server.Pool.RentAsync(Cancellation))
+        {
+            await next.DoAsync("SELECT 1");
+        }
+
+        Assert.Equal((2, 1, 1), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed, server.Snapshot.Idle));
+    }
+
+    /// <summary>
+    /// Npgsql throws when the state of a connection is read in the moment in which it is closed for good. Whoever takes a picture of the pool reads the states of other flows' connections:
+    /// rents that run out of time, too, which then fail with an error of Npgsql's insides.
+    /// </summary>
+    [Fact]
+    public async Task GetSnapshot_WhileLeasesComeBackAfterAClear_NeverThrows()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 2);
+        var isOver = false;
+        var looking = Task.Run(
+            () =>
+            {
+                while (!Volatile.Read(ref isOver))
+                {
+                    _ = server.Pool.GetSnapshot();
+                }
+            },
+            Cancellation);
+
+        for (var round = 0; round < 500 && !looking.IsCompleted; round++)
+        {
+            var lease = await server.Pool.RentAsync(Cancellation);
+            server.Pool.Clear();
+            await lease.DisposeAsync();
+        }
+
+        Volatile.Write(ref isOver, true);
+        await looking;
+    }
+}
