@@ -38,16 +38,14 @@ internal sealed class ChaosRun : IAsyncDisposable
     public async Task<string?> RunAsync(TimeSpan duration)
     {
         var from = TimeProvider.System.GetTimestamp();
-        var seen = from;
         string? failure = null;
         while (failure is null && TimeProvider.System.GetElapsedTime(from) < duration)
         {
-            seen = TimeProvider.System.GetTimestamp();
             var left = duration - TimeProvider.System.GetElapsedTime(from);
             failure = await RunRoundAsync(left < _roundLength ? left : _roundLength);
         }
 
-        Tell($"{_journal.Requests} requests; the machine was late by {_canary.Worst.TotalMilliseconds:0} ms at worst");
+        Tell($"{_journal.Requests} requests; {_canary}");
         Tell($"{_journal}");
         return failure;
     }

@@ -57,7 +57,7 @@ internal sealed class Journal(Canary canary)
             {
                 Violate(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{suspect.What} took {took.TotalMilliseconds:0} ms with a budget of {suspect.Budget.TotalMilliseconds:0} ms; the machine was late by {noise.TotalMilliseconds:0} ms"));
+                    $"{suspect.What} took {took.TotalMilliseconds:0} ms with a budget of {suspect.Budget.TotalMilliseconds:0} ms; {noise.TotalMilliseconds:0} ms were granted for the machine's own lateness"));
             }
             else
             {

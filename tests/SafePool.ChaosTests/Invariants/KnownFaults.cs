@@ -7,7 +7,7 @@ internal static class KnownFaults
     /// <summary>FoundByChaosTests.TotalClosed_ConnectionBrokeAndItsUserClosedIt_CountsIt.</summary>
     public const bool ClosedIsCountedTooLow = true;
 
-    /// <summary>FoundByChaosTests.GetSnapshot_WhileLeasesComeBackAfterAClear_NeverThrows: the state of a connection, read by another flow in the moment in which it closes.</summary>
-    public static bool IsStateReadInARace(Exception error)
+    /// <summary>FoundByChaosTests.GetSnapshot_WhileUsersCloseTheirConnectionsAfterAClear_NeverThrows: the state of a connection, read by another flow in the moment in which it closes.</summary>
+    public static bool IsStateReadInARace(Exception? error)
         => error is InvalidOperationException && error.Message.StartsWith("Internal Npgsql bug: connection is in state", StringComparison.Ordinal);
 }
