@@ -1,4 +1,5 @@
 using Npgsql;
+using SafePool.TestKit;
 using Xunit;
 
 namespace SafePool.Tests.Integration;
@@ -56,5 +57,37 @@ public sealed class FoundByChaosTests
                 _ = server.Pool.GetSnapshot();
             }
         }
+    }
+
+    /// <summary>Queueing, opening and probing share one budget (design decision D5), and so must whatever else a rent says to the server.</summary>
+    [Theory]
+    [InlineData("a cancel to absorb")]
+    [InlineData("a statement timeout to set")]
+    public async Task RentAsync_WordsWithAServerThatFellSilent_KeepTheBudget(string words)
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1, proxy: proxy);
+        var lease = await server.Pool.RentAsync(Cancellation);
+        var running = lease.DoAsync(words == "a cancel to absorb" ? "SELECT pg_sleep(60)" : "SELECT 1");
+        if (words == "a cancel to absorb")
+        {
+            await Eventually.True(async () => await server.ActivityAsync(lease.Session()) == "active", "the command runs");
+        }
+
+        await lease.DisposeAsync();
+        proxy.Stall();
+        var budget = TimeSpan.FromMilliseconds(100);
+        var statementTimeout = words == "a statement timeout to set" ? TimeSpan.FromSeconds(1) : default(TimeSpan?);
+
+        var from = TimeProvider.System.GetTimestamp();
+        await Assert.ThrowsAnyAsync<Exception>(
+            async () => await server.Pool.RentAsync(new RentOptions { AcquireTimeout = budget, StatementTimeout = statementTimeout }, Cancellation));
+
+        // Far beyond what a busy machine adds, and far below what the server's silence costs.
+        var took = TimeProvider.System.GetElapsedTime(from);
+        Assert.True(took < TimeSpan.FromSeconds(1.5), $"took {took.TotalMilliseconds:0} ms");
+        proxy.ResetAll();
+        proxy.Resume();
+        await Record.ExceptionAsync(() => running);
     }
 }
