@@ -65,25 +65,44 @@ internal sealed class ChaosRun : IAsyncDisposable
         while (!_journal.HasViolations && TimeProvider.System.GetElapsedTime(from) < length);
 
         var failure = _journal.HasViolations ? Report(round) : null;
-        if (failure is null)
+        if (failure is not null)
         {
-            await round.EndAsync();
+            // Whatever hangs may go on hanging: what happened is in the report.
+            await round.Pool.DisposeAsync();
+            return failure;
         }
 
-        await round.Pool.DisposeAsync();
-        if (failure is null)
+        await EndAsync(round);
+        return _journal.HasViolations ? Report(round) : null;
+    }
+
+    /// <summary>Closes the pool: after the load, or under it, with patience for leases or without.</summary>
+    private async Task EndAsync(Round round)
+    {
+        var (isUnderLoad, drains) = (_random.Percent(67), _random.Percent(50));
+        Tell($"closing{(isUnderLoad ? " under load" : "")}{(drains ? ", after a drain" : "")}");
+        if (isUnderLoad)
         {
-            await _checks.GoneAsync();
-            failure = _journal.HasViolations ? Report(round) : null;
+            round.Gate.Open();
+            await Task.Delay(_random.Milliseconds(20, 500), TimeProvider.System);
+            await round.CloseAsync(drains);
+            await Task.Delay(_random.Milliseconds(20, 200), TimeProvider.System);
+            await _checks.EndsAsync(round);
+        }
+        else
+        {
+            await _checks.EndsAsync(round);
+            await round.CloseAsync(drains);
         }
 
-        return failure;
+        await _checks.GoneAsync(round);
     }
 
     private async Task RunEpisodeAsync(Round round)
     {
         var episode = _schedule.Next();
         Tell($"{episode}");
+        _journal.GrantedToRents = episode.Faults.Any(fault => fault.SilencesSessions) ? KnownFaults.WordsWithASilentServer : TimeSpan.Zero;
         round.Gate.Open();
         await Task.Delay(_random.Milliseconds(20, 500), TimeProvider.System);
         foreach (var fault in episode.Faults)

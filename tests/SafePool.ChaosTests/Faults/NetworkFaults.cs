@@ -3,6 +3,8 @@ namespace SafePool.ChaosTests.Faults;
 /// <summary>Each piece of bytes comes later, in each direction.</summary>
 internal sealed record Delayed(TimeSpan By) : Fault
 {
+    public override bool SilencesSessions => true;
+
     public override Task BeginAsync(Landscape landscape)
     {
         landscape.Proxy.Delay = By;
@@ -35,6 +37,8 @@ internal sealed record SlowConnects(TimeSpan By) : Fault
 /// <summary>Nothing passes and nothing breaks. Afterwards everything passes that has piled up.</summary>
 internal sealed record Stalled : Fault
 {
+    public override bool SilencesSessions => true;
+
     public override Task BeginAsync(Landscape landscape)
     {
         landscape.Proxy.Stall();
@@ -51,6 +55,8 @@ internal sealed record Stalled : Fault
 /// <summary>Nothing passes, and afterwards every connection is forgotten.</summary>
 internal sealed record BlackHole : Fault
 {
+    public override bool SilencesSessions => true;
+
     public override Task BeginAsync(Landscape landscape)
     {
         landscape.Proxy.Stall();

@@ -19,6 +19,8 @@ internal sealed record StoppedBackends(int AtMost) : Fault
 {
     private int[] _stopped = [];
 
+    public override bool SilencesSessions => true;
+
     public override async Task BeginAsync(Landscape landscape)
     {
         _stopped = [.. (await landscape.SessionsAsync()).Take(AtMost)];
@@ -130,6 +132,8 @@ internal sealed record ServerFull(int PercentOfSessions) : Fault
 /// <summary>PgBouncer's PAUSE: those in a transaction go on, all others wait.</summary>
 internal sealed record PausedPooler : Fault
 {
+    public override bool SilencesSessions => true;
+
     public override Task BeginAsync(Landscape landscape) => landscape.Middleman!.PauseAsync();
 
     public override Task HealAsync(Landscape landscape) => landscape.Middleman!.ResumeAsync();

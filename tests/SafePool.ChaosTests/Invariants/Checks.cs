@@ -54,9 +54,18 @@ internal sealed class Checks(Landscape landscape, Journal journal)
         }
     }
 
-    /// <summary>The pool is disposed: nothing of it is left.</summary>
-    public async Task GoneAsync()
+    /// <summary>The round is over: every worker comes to its end.</summary>
+    public async Task EndsAsync(Round round)
     {
+        await CheckAsync("every worker ends", () => round.EndAsync().WaitAsync(_quiet, TimeProvider.System), () => round.Busy);
+        journal.Judge();
+    }
+
+    /// <summary>The pool is disposed: nothing of it is left.</summary>
+    public async Task GoneAsync(Round round)
+    {
+        await CheckAsync("a disposed pool gets its leases back", () => Eventually.True(
+            () => round.Pool.GetSnapshot() is { Leased: 0, Waiting: 0, Opening: 0, Quarantined: 0, Idle: 0 }, "all counts are zero", _settled));
         await CheckAsync(
             "a disposed pool leaves no socket",
             () => Eventually.True(() => landscape.Proxy.OpenConnections == 0, "all sockets are closed", _settled),

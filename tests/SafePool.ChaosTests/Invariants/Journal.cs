@@ -18,6 +18,9 @@ internal sealed class Journal(Canary canary)
     private readonly ConcurrentQueue<Suspect> _suspects = [];
     private long _requests;
 
+    /// <summary>Gets or sets what rents may take on top, for a fault that is known.</summary>
+    public TimeSpan GrantedToRents { get; set; }
+
     public long Requests => Volatile.Read(ref _requests);
 
     public bool HasViolations => !_violations.IsEmpty;

@@ -7,11 +7,11 @@ namespace SafePool.ChaosTests.Invariants;
 internal static class RentFailures
 {
     /// <summary>Null when this is a legitimate end of a rent; else what is wrong with it.</summary>
-    public static string? FaultOf(Exception error, CancellationToken own) => error switch
+    public static string? FaultOf(Exception error, bool isClosed, CancellationToken own) => error switch
     {
         OperationCanceledException cancelled when own.IsCancellationRequested && cancelled.CancellationToken == own => null,
         OperationCanceledException => "a cancellation that is not the caller's own",
-        PoolClosedException => "the pool is not closed",
+        PoolClosedException => isClosed ? null : "the pool is not closed",
         PoolException { IsTransient: true } => "an error of the pool that invites retries",
         PoolException => null,
         _ when IsFailedOpen(error) || KnownFaults.IsStateReadInARace(error) => null,

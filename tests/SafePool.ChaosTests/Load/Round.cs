@@ -7,6 +7,7 @@ internal sealed class Round
 {
     private readonly Worker[] _workers;
     private volatile bool _isOver;
+    private volatile bool _isClosed;
 
     public Round(Landscape landscape, Journal journal, int seed)
     {
@@ -50,6 +51,9 @@ internal sealed class Round
 
     public bool IsOver => _isOver;
 
+    /// <summary>Gets whether the pool is being closed, or is.</summary>
+    public bool IsClosed => _isClosed;
+
     /// <summary>Gets the workers that are not at the gate, and what they are at.</summary>
     public IEnumerable<Worker> Busy => _workers.Where(worker => !worker.IsAtGate);
 
@@ -67,6 +71,18 @@ internal sealed class Round
         _isOver = true;
         Gate.Open();
         return Task.WhenAll(_workers.Select(worker => worker.Completion));
+    }
+
+    /// <summary>Closes the pool, under load if the gate is open.</summary>
+    public async Task CloseAsync(bool drains)
+    {
+        _isClosed = true;
+        if (drains)
+        {
+            await Pool.DrainAsync(TimeSpan.FromMilliseconds(500), CancellationToken.None);
+        }
+
+        await Pool.DisposeAsync();
     }
 
     private static ConnectionPoolOptions Draw(Random random, string connectionString)

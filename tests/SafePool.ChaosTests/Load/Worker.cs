@@ -52,14 +52,14 @@ internal abstract class Worker(Round round, string name, int seed)
     protected void Rented(string how, long from, TimeSpan budget)
     {
         Round.Journal.Count($"rent {how}: lease");
-        Round.Journal.Took($"{Name}: rent {how} that brought a lease", from, budget);
+        Round.Journal.Took($"{Name}: rent {how} that brought a lease", from, budget + Round.Journal.GrantedToRents);
     }
 
     protected void Refused(string how, long from, TimeSpan budget, Exception error, CancellationToken own)
     {
         Round.Journal.Count($"rent {how}: {Describe(error)}");
-        Round.Journal.Took($"{Name}: rent {how} that failed with {Describe(error)}", from, budget);
-        if (RentFailures.FaultOf(error, own) is { } fault)
+        Round.Journal.Took($"{Name}: rent {how} that failed with {Describe(error)}", from, budget + Round.Journal.GrantedToRents);
+        if (RentFailures.FaultOf(error, Round.IsClosed, own) is { } fault)
         {
             Round.Journal.Violate($"{Name}: rent {how} failed with {fault}: {error}");
         }
