@@ -10,8 +10,8 @@ internal sealed class ChaosRun : IAsyncDisposable
 {
     private static readonly TimeSpan _roundLength = TimeSpan.FromSeconds(12);
 
-    // Beside the tests, so that a run that takes its process along has left a trace.
-    private static readonly string _traceFile = Path.Combine(AppContext.BaseDirectory, "chaos.log");
+    // Beside the tests, so that a run that takes its process along has left a trace. One for all runs of a process.
+    private static readonly string _traceFile = CreateTraceFile();
 
     private readonly Landscape _landscape;
     private readonly Canary _canary = new();
@@ -30,8 +30,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         _checks = new Checks(landscape, _journal);
         _random = new Random(seed);
         _schedule = new Schedule(_random.Next(), landscape.Middleman is not null, Chaos.OnlyFaults);
-        File.WriteAllText(_traceFile, null);
-        Tell($"SAFEPOOL_CHAOS_SEED={seed}");
+        Tell($"SAFEPOOL_CHAOS_SEED={seed}, {(landscape.Middleman is null ? "directly" : "behind a pooler")}");
     }
 
     /// <summary>Null when everything held; else the whole story.</summary>
@@ -51,6 +50,13 @@ internal sealed class ChaosRun : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => _canary.DisposeAsync();
+
+    private static string CreateTraceFile()
+    {
+        var file = Path.Combine(AppContext.BaseDirectory, "chaos.log");
+        File.WriteAllText(file, null);
+        return file;
+    }
 
     private async Task<string?> RunRoundAsync(TimeSpan length)
     {

@@ -7,6 +7,7 @@ internal static class Signals
     public const int Interrupt = 2;
     public const int Quit = 3;
     public const int Kill = 9;
+    public const int Terminate = 15;
 
     // Of Linux, like the servers of the kit.
     public const int Continue = 18;
