@@ -6,6 +6,7 @@ namespace SafePool.ChaosTests;
 internal sealed class PgBouncerMiddleman : IMiddleman
 {
     private readonly PgBouncerServer _bouncer;
+    private CancellationTokenSource? _pause;
     private Task _pausing = Task.CompletedTask;
 
     private PgBouncerMiddleman(PgBouncerServer bouncer) => _bouncer = bouncer;
@@ -18,24 +19,24 @@ internal sealed class PgBouncerMiddleman : IMiddleman
     public Task PauseAsync()
     {
         // Answered only when every client has let go of its server connection, which in session mode the idle ones do not. New clients wait from now on.
-        _pausing = _bouncer.CommandAsync("PAUSE");
+        _pause = new CancellationTokenSource();
+        _pausing = _bouncer.CommandAsync("PAUSE", _pause.Token);
         return Task.CompletedTask;
     }
 
     public async Task ResumeAsync()
     {
-        await _bouncer.CommandAsync("RESUME");
-        try
-        {
-            await _pausing;
-        }
-        catch (Exception cutShort) when (cutShort is InvalidOperationException or IOException)
-        {
-            // The pause had not come about yet, and is refused now.
-        }
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(5), TimeProvider.System);
+        await _bouncer.CommandAsync("RESUME", patience.Token);
+        await (_pause?.CancelAsync() ?? Task.CompletedTask);
+        await _pausing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     public Task RestartAsync() => _bouncer.RestartAsync();
 
-    public ValueTask DisposeAsync() => _bouncer.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        _pause?.Dispose();
+        return _bouncer.DisposeAsync();
+    }
 }

@@ -90,4 +90,18 @@ public sealed class FoundByChaosTests
         proxy.Resume();
         await Record.ExceptionAsync(() => running);
     }
+
+    /// <summary>A drop-in gives its place back when it closes. One that was broken before anybody listened never tells, and its place is lost for good.</summary>
+    [Fact]
+    public async Task OpenConnectionAsync_ConnectionBrokeBeforeItWasHandedOut_GivesThePlaceBack()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.LeaseRented) = (1, BreakAsync));
+
+        await Record.ExceptionAsync(async () => await (await server.Pool.OpenConnectionAsync(Cancellation)).DisposeAsync());
+
+        await Outstanding.NoneAsync(server.Pool, TimeSpan.FromSeconds(3));
+
+        static async ValueTask BreakAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+            => await Record.ExceptionAsync(() => connection.DoAsync("SELECT pg_terminate_backend(pg_backend_pid())"));
+    }
 }
