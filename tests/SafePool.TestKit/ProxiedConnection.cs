@@ -125,18 +125,32 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
         }
 
         await traffic.PassAsync(_ended.Token);
+        if (traffic.IsSilent)
+        {
+            await SwallowAsync(buffer);
+            return;
+        }
+
         await _server.ConnectAsync(serverAddress, _ended.Token);
         await SendAsync(_server, buffer.AsMemory(0, first));
 
         // Whichever end finishes first, everything it sent has been passed on by then.
         var fromClient = PumpAsync(client, _server, buffer, LookAtClient);
-        var fromServer = PumpAsync(_server, client, new byte[32 * 1024], LookAtServer);
+        var fromServer = PumpAsync(_server, client, new byte[32 * 1024], LookAtServer, new CutMeter(traffic));
         var finished = await Task.WhenAny(fromClient, fromServer);
         End(finished.IsCompletedSuccessfully ? ConnectionEnd.Finish : ConnectionEnd.Reset);
         await Task.WhenAll(fromClient, fromServer);
     }
 
-    private async Task PumpAsync(Socket from, Socket to, byte[] buffer, Action<ReadOnlySpan<byte>> look)
+    /// <summary>Answers nothing for as long as the client has patience.</summary>
+    private async Task SwallowAsync(byte[] buffer)
+    {
+        while (await ReceiveAsync(client, buffer) > 0)
+        {
+        }
+    }
+
+    private async Task PumpAsync(Socket from, Socket to, byte[] buffer, Action<ReadOnlySpan<byte>> look, CutMeter? meter = null)
     {
         while (true)
         {
@@ -147,8 +161,15 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
                 return;
             }
 
-            look(buffer.AsSpan(0, count));
-            await SendAsync(to, buffer.AsMemory(0, count));
+            ConnectionEnd? end = null;
+            var allowed = meter?.Allow(count, out end) ?? count;
+            look(buffer.AsSpan(0, allowed));
+            await SendAsync(to, buffer.AsMemory(0, allowed));
+            if (end is { } how)
+            {
+                End(how);
+                return;
+            }
         }
     }
 

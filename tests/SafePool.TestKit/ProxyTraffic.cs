@@ -5,6 +5,8 @@ internal sealed class ProxyTraffic
 {
     private readonly Lock _gate = new();
     private volatile TaskCompletionSource? _stalled;
+    private volatile CutRule? _cut;
+    private volatile bool _isSilent;
     private long _delayTicks;
     private long _acceptDelayTicks;
     private readonly HashSet<ProxiedConnection> _open = [];
@@ -55,6 +57,18 @@ internal sealed class ProxyTraffic
         set => Volatile.Write(ref _acceptDelayTicks, value.Ticks);
     }
 
+    public CutRule? Cut
+    {
+        get => _cut;
+        set => _cut = value;
+    }
+
+    public bool IsSilent
+    {
+        get => _isSilent;
+        set => _isSilent = value;
+    }
+
     public void Stall()
     {
         lock (_gate)
@@ -69,6 +83,15 @@ internal sealed class ProxyTraffic
         {
             _stalled?.SetResult();
             _stalled = null;
+        }
+    }
+
+    public void ForgetPeaks()
+    {
+        lock (_gate)
+        {
+            PeakOpen = _open.Count(connection => connection.IsClientThere);
+            PeakConnecting = _connecting;
         }
     }
 

@@ -7,6 +7,11 @@ internal static class Signals
     public const int Interrupt = 2;
     public const int Quit = 3;
     public const int Kill = 9;
+    public const int Terminate = 15;
+
+    // Of Linux, like the servers of the kit.
+    public const int Continue = 18;
+    public const int Stop = 19;
 
     /// <summary>Sends a signal; a process that is gone already is no fault.</summary>
     public static void Send(int processId, int signal)

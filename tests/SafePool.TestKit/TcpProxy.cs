@@ -93,6 +93,13 @@ public sealed class TcpProxy : IAsyncDisposable
         }
     }
 
+    /// <summary>Gets or sets whether new clients are accepted and then never hear anything, also not after this is switched off. Open connections go on.</summary>
+    public bool SilenceNew
+    {
+        get => _traffic.IsSilent;
+        set => _traffic.IsSilent = value;
+    }
+
     /// <summary>Opens a proxy in front of the server of a connection string.</summary>
     public static TcpProxy Start(string connectionString)
     {
@@ -112,6 +119,9 @@ public sealed class TcpProxy : IAsyncDisposable
         GssEncryptionMode = GssEncryptionMode.Disable,
     }.ConnectionString;
 
+    /// <summary>Counts peaks anew, from what is open at this moment.</summary>
+    public void ForgetPeaks() => _traffic.ForgetPeaks();
+
     /// <summary>Swallows the network: connections stay open, new ones are accepted, and no byte and no end passes.</summary>
     public void Stall() => _traffic.Stall();
 
@@ -123,6 +133,24 @@ public sealed class TcpProxy : IAsyncDisposable
 
     /// <summary>Ends all open connections politely: FIN to both ends.</summary>
     public void CloseAll() => EndAll(ConnectionEnd.Finish);
+
+    /// <summary>Breaks one open connection, drawn by lot, with RST to both ends. False when none is open.</summary>
+    public bool ResetOne(Random random) => EndOne(ConnectionEnd.Reset, random);
+
+    /// <summary>Ends one open connection, drawn by lot, with FIN to both ends. False when none is open.</summary>
+    public bool CloseOne(Random random) => EndOne(ConnectionEnd.Finish, random);
+
+    /// <summary>Ends every connection as soon as its server has sent so many more bytes: what is open counts from now, what comes from its first byte.</summary>
+    /// <param name="bytes">Exactly so many pass, wherever in a message that is. The next piece from the server ends it when this is zero.</param>
+    /// <param name="politely">FIN, so that these bytes arrive; otherwise RST, which may take the last of them along.</param>
+    public void CutAfter(int bytes, bool politely = false)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        _traffic.Cut = new CutRule(bytes, politely ? ConnectionEnd.Finish : ConnectionEnd.Reset);
+    }
+
+    /// <summary>Ends nothing any more by the number of its bytes.</summary>
+    public void CutNothing() => _traffic.Cut = null;
 
     /// <summary>Stops listening and resets what is open.</summary>
     public async ValueTask DisposeAsync()
@@ -173,6 +201,18 @@ public sealed class TcpProxy : IAsyncDisposable
         var connection = new ProxiedConnection(client, _server, _traffic);
         _connections.TryAdd(connection, 0);
         connection.Start(() => _connections.TryRemove(connection, out _));
+    }
+
+    private bool EndOne(ConnectionEnd how, Random random)
+    {
+        ArgumentNullException.ThrowIfNull(random);
+
+        var open = _connections.Keys.ToArray();
+#pragma warning disable CA5394 // A seeded draw is the point.
+        var drawn = open.Length == 0 ? null : open[random.Next(open.Length)];
+#pragma warning restore CA5394
+        drawn?.End(how);
+        return drawn is not null;
     }
 
     private void EndAll(ConnectionEnd how)

@@ -65,6 +65,18 @@ public sealed class TcpProxyTests : IAsyncLifetime
         await CloseAsync(connections);
     }
 
+    [Fact]
+    public async Task ForgetPeaks_OneOfTwoIsStillOpen_BeginsWithThatOne()
+    {
+        await using var first = await OpenAsync();
+        await (await OpenAsync()).DisposeAsync();
+        await Eventually.True(() => _proxy.OpenConnections == 1, "the second is closed");
+
+        _proxy.ForgetPeaks();
+
+        Assert.Equal((1, 0), (_proxy.PeakConnections, _proxy.PeakConnecting));
+    }
+
     [Theory]
     [InlineData(SslMode.Disable)]
     [InlineData(SslMode.Prefer)]

@@ -1,0 +1,17 @@
+namespace SafePool.ChaosTests;
+
+/// <summary>A pooler between the proxy and the server, such as PgBouncer, as far as chaos is concerned.</summary>
+internal interface IMiddleman : IAsyncDisposable
+{
+    /// <summary>Gets how to connect through it.</summary>
+    string ConnectionString { get; }
+
+    /// <summary>Lets running transactions end, and holds back everybody else.</summary>
+    Task PauseAsync();
+
+    /// <summary>Ends a pause; when there is none, does nothing.</summary>
+    Task ResumeAsync();
+
+    /// <summary>Goes away and comes back at the same address.</summary>
+    Task RestartAsync();
+}

@@ -1,0 +1,107 @@
+using Npgsql;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Tests.Integration;
+
+/// <summary>What tests/SafePool.ChaosTests has found, each in its smallest form.</summary>
+public sealed class FoundByChaosTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    /// <summary>Such a place counts as idle; whoever takes it finds nothing there, and nobody counts the connection as closed.</summary>
+    [Fact]
+    public async Task TotalClosed_ConnectionBrokeAndItsUserClosedIt_CountsIt()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            await server.TerminateAsync(lease.Session());
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => lease.DoAsync("SELECT 1"));
+            await lease.Connection.CloseAsync();
+        }
+
+        await using (var next = await server.Pool.RentAsync(Cancellation))
+        {
+            await next.DoAsync("SELECT 1");
+        }
+
+        Assert.Equal((2, 1, 1), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed, server.Snapshot.Idle));
+    }
+
+    /// <summary>
+    /// Npgsql throws when the state of a connection is read in the moment in which it is closed for good, here because it is older than a clear. Whoever takes a picture of the pool reads the
+    /// states of other flows' connections: also the scan for leaks, and rents that run out of time, which then fail with an error of Npgsql's insides.
+    /// </summary>
+    [Fact]
+    public async Task GetSnapshot_WhileUsersCloseTheirConnectionsAfterAClear_NeverThrows()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 2);
+        var isOver = false;
+        var looking = Enumerable.Range(0, 2).Select(_ => Task.Run(LookOn, Cancellation)).ToArray();
+
+        for (var round = 0; round < 1000 && !looking.Any(look => look.IsCompleted); round++)
+        {
+            var connection = await server.Pool.OpenConnectionAsync(Cancellation);
+            server.Pool.Clear();
+            await connection.CloseAsync();
+        }
+
+        Volatile.Write(ref isOver, true);
+        await Task.WhenAll(looking);
+
+        void LookOn()
+        {
+            while (!Volatile.Read(ref isOver))
+            {
+                _ = server.Pool.GetSnapshot();
+            }
+        }
+    }
+
+    /// <summary>Queueing, opening and probing share one budget (design decision D5), and so must whatever else a rent says to the server.</summary>
+    [Theory]
+    [InlineData("a cancel to absorb")]
+    [InlineData("a statement timeout to set")]
+    public async Task RentAsync_WordsWithAServerThatFellSilent_KeepTheBudget(string words)
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1, proxy: proxy);
+        var lease = await server.Pool.RentAsync(Cancellation);
+        var running = lease.DoAsync(words == "a cancel to absorb" ? "SELECT pg_sleep(60)" : "SELECT 1");
+        if (words == "a cancel to absorb")
+        {
+            await Eventually.True(async () => await server.ActivityAsync(lease.Session()) == "active", "the command runs");
+        }
+
+        await lease.DisposeAsync();
+        proxy.Stall();
+        var budget = TimeSpan.FromMilliseconds(100);
+        var statementTimeout = words == "a statement timeout to set" ? TimeSpan.FromSeconds(1) : default(TimeSpan?);
+
+        var from = TimeProvider.System.GetTimestamp();
+        await Assert.ThrowsAnyAsync<Exception>(
+            async () => await server.Pool.RentAsync(new RentOptions { AcquireTimeout = budget, StatementTimeout = statementTimeout }, Cancellation));
+
+        // Far beyond what a busy machine adds, and far below what the server's silence costs.
+        var took = TimeProvider.System.GetElapsedTime(from);
+        Assert.True(took < TimeSpan.FromSeconds(1.5), $"took {took.TotalMilliseconds:0} ms");
+        proxy.ResetAll();
+        proxy.Resume();
+        await Record.ExceptionAsync(() => running);
+    }
+
+    /// <summary>A drop-in gives its place back when it closes. One that was broken before anybody listened never tells, and its place is lost for good.</summary>
+    [Fact]
+    public async Task OpenConnectionAsync_ConnectionBrokeBeforeItWasHandedOut_GivesThePlaceBack()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.LeaseRented) = (1, BreakAsync));
+
+        await Record.ExceptionAsync(async () => await (await server.Pool.OpenConnectionAsync(Cancellation)).DisposeAsync());
+
+        await Outstanding.NoneAsync(server.Pool, TimeSpan.FromSeconds(3));
+
+        static async ValueTask BreakAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+            => await Record.ExceptionAsync(() => connection.DoAsync("SELECT pg_terminate_backend(pg_backend_pid())"));
+    }
+}
