@@ -1,3 +1,4 @@
+using System.Data;
 using Npgsql;
 
 namespace SafePool.Connections;
@@ -16,7 +17,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
     {
         if (source.Identify(connection) is not { } physical)
         {
-            return null;
+            return source.StateOf(connection) == ConnectionState.Open ? null : _unfit;
         }
 
         if (physicals.IsExpired(physical))

@@ -131,7 +131,7 @@ internal sealed class ConnectionOpener : IDisposable
 
             if (_parts.Source.TryTake() is not { } connection)
             {
-                Vacate(slot.Place);
+                VacateLost(slot.Place);
                 return;
             }
 
@@ -149,6 +149,13 @@ internal sealed class ConnectionOpener : IDisposable
     {
         _parts.Gate.Vacate(place);
         Pump();
+    }
+
+    /// <summary>The same for a place under which nothing is at rest: what was there has ended unseen.</summary>
+    public void VacateLost(int place)
+    {
+        _parts.Physicals.CountClosed();
+        Vacate(place);
     }
 
     /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
@@ -198,8 +205,7 @@ internal sealed class ConnectionOpener : IDisposable
             }
             else
             {
-                _parts.Physicals.CountClosed();
-                Vacate(place);
+                VacateLost(place);
             }
         }
     }
@@ -302,6 +308,12 @@ internal sealed class ConnectionOpener : IDisposable
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
         var isStale = _parts.Gate.IsClosed || slot.Generation != _parts.Physicals.Generation;
+        if (!opened.IsNew)
+        {
+            // It lay at rest under another place, where it will be missed: but it has not ended.
+            _parts.Physicals.CountClosed(-1);
+        }
+
         if (_parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !TryRest(slot, opened.Connection))
         {
             return;
@@ -326,6 +338,7 @@ internal sealed class ConnectionOpener : IDisposable
         {
             // It had just come to rest under a place of its own, and lies there again: nothing was added, also when the pool was to grow.
             Interlocked.Increment(ref _rearranged);
+            _parts.Physicals.CountClosed();
             _parts.Gate.Vacate(slot.Place);
         }
     }

@@ -58,6 +58,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
                 }
                 else
                 {
+                    parts.Physicals.CountClosed();
                     parts.Gate.Vacate(place);
                 }
             }

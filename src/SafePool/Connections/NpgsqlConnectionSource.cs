@@ -112,7 +112,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public ConnectionState StateOf(NpgsqlConnection connection) => connection.FullState;
+    public ConnectionState StateOf(NpgsqlConnection connection)
+    {
+        try
+        {
+            return connection.FullState;
+        }
+        catch (Exception)
+        {
+            // Read from another flow in the moment in which it is closed for good, Npgsql contradicts itself.
+            return ConnectionState.Closed;
+        }
+    }
 
     public void Close(NpgsqlConnection connection) => connection.Close();
 

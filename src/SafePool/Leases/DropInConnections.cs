@@ -25,6 +25,12 @@ internal sealed class DropInConnections(ConnectionReturner returner, LeakDetecto
                 OnClosed(slot, lease.Id, connection);
             }
         };
+        if (connection.FullState == ConnectionState.Broken && slot.TrySettle(lease.Id))
+        {
+            // Before anybody listened: it will never tell again.
+            OnBroken(slot, lease.Id);
+        }
+
         return connection;
     }
 

@@ -28,7 +28,7 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
         if (slot.Connection is not { } connection)
         {
             slot.Reset();
-            opener.Vacate(slot.Place);
+            opener.VacateLost(slot.Place);
             return new ValueTask<bool>(false);
         }
 

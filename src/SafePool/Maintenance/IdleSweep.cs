@@ -123,7 +123,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
     {
         if (parts.Source.TryTake() is not { } connection)
         {
-            opener.Vacate(slot.Place);
+            opener.VacateLost(slot.Place);
             return Looked.Lost;
         }
 

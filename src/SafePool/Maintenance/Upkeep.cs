@@ -120,7 +120,7 @@ internal sealed class Upkeep(
             }
             else
             {
-                opener.Vacate(place);
+                opener.VacateLost(place);
             }
         }
 

@@ -117,7 +117,7 @@ public sealed class FailoverTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task RentAsync_HostRecheckSecondsSetByTheUser_BelievesWhatItKnowsOfHostsForThatLong()
+    public async Task RentAsync_HostRecheckSecondsIsLong_AConnectionThatBreaksMakesThePoolForgetWhatItKnew()
     {
         // The standby is first, so that the pool has met it, and knows it for a standby.
         await using var pool = Pool($"{ReplicatedPair.Over(_pair.Standby.Port, _pair.Primary.Port)};Host Recheck Seconds=600", "primary");
@@ -125,10 +125,9 @@ public sealed class FailoverTests : IAsyncLifetime
 
         await _pair.FailOverAsync(Cancellation);
 
-        // The first takes what was at rest, and learns that it is dead.
-        await Assert.ThrowsAnyAsync<DbException>(() => AskAsync(pool));
-        var impatient = new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(1) };
-        await Assert.ThrowsAnyAsync<DbException>(async () => await pool.RentAsync(impatient, Cancellation));
+        // The first may take what was at rest, and learn that it is dead.
+        await Record.ExceptionAsync(() => AskAsync(pool));
+        Assert.Equal(_pair.Standby.Port, await AskAsync(pool));
     }
 
     private static ConnectionPool Pool(string text, string? target)

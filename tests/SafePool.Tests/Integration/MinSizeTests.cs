@@ -54,7 +54,8 @@ public sealed class MinSizeTests
     public async Task Clear_WithIdleAndLeased_ReplacesAllAndRestoresMinSizeWithoutOvershoot()
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
-        await using var server = await PoolOnServer.CreateAsync(options => (options.MinSize, options.MaxSize) = (3, 3), proxy: proxy);
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MinSize, options.MaxSize, options.WatchServer) = (3, 3, false), proxy: proxy);
         await server.Pool.WarmUpAsync(Cancellation);
         var before = await server.SessionsAsync();
         var lease = await server.Pool.RentAsync(Cancellation);

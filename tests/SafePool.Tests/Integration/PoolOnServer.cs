@@ -42,6 +42,12 @@ internal sealed class PoolOnServer : IAsyncDisposable
         var builder = new NpgsqlConnectionStringBuilder(proxy?.ConnectionString(server) ?? server) { ApplicationName = name };
         text?.Invoke(builder);
         var settled = new ConnectionPoolOptions { ConnectionString = builder.ConnectionString };
+        if (clock is not null)
+        {
+            // A clock that leaps makes every answer of a real server late.
+            settled.ProbeAfterIdle = settled.ProbeAfterQuiet = Timeout.InfiniteTimeSpan;
+        }
+
         options?.Invoke(settled);
         return new PoolOnServer(settled, name, new Outside(server), clock);
     }
