@@ -23,7 +23,9 @@ internal sealed class PoolParts
         Logger = logger;
         Clock = new PoolClock(time);
         Physicals = new PhysicalConnections(settings, Clock);
-        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Physicals, time, logger);
+        Path = new ServerPath();
+        Timeouts = new LeaseTimeouts(settings, Path);
+        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Opens = new OpenTimes(settings.MaxSize, Clock);
         Watch = new LeaseWatch(settings.Leaks, Clock);
@@ -50,6 +52,10 @@ internal sealed class PoolParts
     public IConnectionSource Source { get; }
 
     public PhysicalConnections Physicals { get; }
+
+    public ServerPath Path { get; }
+
+    public LeaseTimeouts Timeouts { get; }
 
     public OpenTimes Opens { get; }
 

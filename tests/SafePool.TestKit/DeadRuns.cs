@@ -58,6 +58,9 @@ internal static class DeadRuns
         }
     }
 
+    /// <summary>Returns the id of the server or pooler that runs in a directory, for certain; else null.</summary>
+    public static int? FindServer(string directory) => Postmaster.Find(directory) ?? PoolerProcess.Find(directory);
+
     private static async Task RemoveAsync(string run)
     {
         try
@@ -78,7 +81,7 @@ internal static class DeadRuns
     private static async Task StopAsync(string data)
     {
         var started = TimeProvider.System.GetTimestamp();
-        while (Postmaster.Find(data) is { } id)
+        while (FindServer(data) is { } id)
         {
             // First the signal that lets the postmaster take its children along.
             var isPatient = TimeProvider.System.GetElapsedTime(started) < Patience / 2;

@@ -40,6 +40,14 @@ internal sealed class RunDirectory
         return data;
     }
 
+    /// <summary>Creates a directory for one pooler, which the servers' user owns.</summary>
+    public async Task<string> CreateDirectoryAsync(string name, CancellationToken cancellationToken)
+    {
+        var path = Path.Combine(_path, $"{name}-{Interlocked.Increment(ref _clusters)}");
+        await Commands.RunAsync(ServerAccount.Current.Command(_path, "mkdir", "-m", "755", path), cancellationToken);
+        return path;
+    }
+
     private static async Task<RunDirectory> CreateForThisProcessAsync()
     {
         var root = KitDirectories.Runs;
@@ -73,7 +81,7 @@ internal sealed class RunDirectory
             return;
         }
 
-        var running = Directory.GetDirectories(_path).Select(Postmaster.Find).OfType<int>().ToArray();
+        var running = Directory.GetDirectories(_path).Select(DeadRuns.FindServer).OfType<int>().ToArray();
         foreach (var id in running)
         {
             Signals.Send(id, Signals.Quit);

@@ -7,6 +7,7 @@ internal static class Signals
     public const int Interrupt = 2;
     public const int Quit = 3;
     public const int Kill = 9;
+    public const int Terminate = 15;
 
     /// <summary>Sends a signal; a process that is gone already is no fault.</summary>
     public static void Send(int processId, int signal)
