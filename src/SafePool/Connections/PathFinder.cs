@@ -12,7 +12,7 @@ internal sealed class PathFinder(
 {
     private const int SurveySeconds = 1;
 
-    private readonly PoolerSurvey _survey = new(greeting, clock);
+    private readonly PoolerSurvey _survey = new(settings, greeting, clock);
     private readonly SemaphoreSlim _turn = new(1, 1);
     private volatile string? _refusal;
 
@@ -102,6 +102,9 @@ internal sealed class PathFinder(
             Pooling = false,
             CommandTimeout = SurveySeconds,
             Timeout = SurveySeconds,
+
+            // When it is given up nobody waits for it to say goodbye.
+            CancellationTimeout = -1,
         };
         return ServerDataSource.Build(settings, unpooled.ConnectionString);
     }

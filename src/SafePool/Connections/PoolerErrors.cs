@@ -36,7 +36,7 @@ internal enum PoolerErrorKind
     StatementMode,
 }
 
-/// <summary>Reads the errors of poolers: they all come with one SQLSTATE, 08P01, and say what they mean in words only.</summary>
+/// <summary>Reads the errors of poolers: they come with one SQLSTATE, 08P01 (PgBouncer) or XX000 (Pgpool-II), and say what they mean in words only.</summary>
 /// <remarks>The words are those of PgBouncer 1.18 and 1.24, and of Pgpool-II 4.3. Where PgBouncer 1.24 passes on what the server said, the SQLSTATE is the server's.</remarks>
 internal static class PoolerErrors
 {
@@ -57,7 +57,12 @@ internal static class PoolerErrors
             || text.Contains("shutting down", StringComparison.OrdinalIgnoreCase)),
         new(PoolerErrorKind.ServerLost, text => text.StartsWith("server login has been failing", StringComparison.Ordinal)
             || text.StartsWith("pgbouncer cannot connect to server", StringComparison.Ordinal)
-            || text.StartsWith("server conn crashed", StringComparison.Ordinal)),
+            || text.StartsWith("server conn crashed", StringComparison.Ordinal)
+
+            // Pgpool-II.
+            || text.StartsWith("failed to create a backend connection", StringComparison.Ordinal)
+            || text.StartsWith("unable to read data from DB node", StringComparison.Ordinal)
+            || text.StartsWith("all backend nodes are down", StringComparison.Ordinal)),
         new(PoolerErrorKind.TimeLimit, text => text is "idle transaction timeout" or "query timeout" or "client_idle_timeout"
             or "idle_transaction_timeout" or "query_timeout" or "client_login_timeout"),
         new(PoolerErrorKind.StatementMode, text => text.EndsWith("not allowed in statement pooling mode", StringComparison.Ordinal)),
@@ -88,10 +93,13 @@ internal static class PoolerErrors
 
     private static PostgresException? Said(Exception error) => error switch
     {
-        PostgresException { SqlState: PostgresErrorCodes.ProtocolViolation } said => said,
-        NpgsqlException { InnerException: PostgresException { SqlState: PostgresErrorCodes.ProtocolViolation } said } => said,
+        PostgresException said => IsPoolersState(said.SqlState) ? said : null,
+        NpgsqlException { InnerException: PostgresException said } => IsPoolersState(said.SqlState) ? said : null,
         _ => null,
     };
+
+    // PgBouncer's, and Pgpool-II's for what it does not pass on.
+    private static bool IsPoolersState(string sqlState) => sqlState is PostgresErrorCodes.ProtocolViolation or PostgresErrorCodes.InternalError;
 
     private static string Meaning(PoolerErrorKind kind) => kind switch
     {
@@ -109,7 +117,7 @@ internal static class PoolerErrors
         PoolerErrorKind.Disabled => "An administrator has closed it for the time being. It opens again with ENABLE, RESUME or a restart.",
         PoolerErrorKind.ServerLoginRefused =>
             "The server did not let the pooler in: the fault is in the pooler's configuration (user, password or database of its entry in [databases]), not in this connection string.",
-        PoolerErrorKind.ServerLost => "It cannot reach the server. It tries again by itself, every server_login_retry.",
+        PoolerErrorKind.ServerLost => "It cannot reach the server. PgBouncer tries again by itself, every server_login_retry; Pgpool-II may have to be told that a node is back (pcp_attach_node).",
         PoolerErrorKind.TimeLimit => "One of its own time limits has ended the session. Look for query_timeout, idle_transaction_timeout and client_idle_timeout in its configuration.",
         _ => "It gives out servers by statement, so there are no transactions. Set pool_mode to transaction or session.",
     };

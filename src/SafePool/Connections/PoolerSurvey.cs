@@ -1,4 +1,5 @@
 using Npgsql;
+using SafePool.Options;
 
 namespace SafePool.Connections;
 
@@ -14,12 +15,14 @@ namespace SafePool.Connections;
 /// (<see cref="LeaseTimeouts.TrySetAsync"/>).
 /// </para>
 /// </remarks>
-internal sealed class PoolerSurvey(SessionGreeting greeting, TimeProvider clock)
+internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeting, TimeProvider clock)
 {
     private const string Order = "ABABBAABAAB";
 
     // For the second connection. A pooler in which all backends are in use would keep it waiting for minutes.
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _longest = TimeSpan.FromSeconds(1);
+
+    private readonly TimeSpan _patience = settings.ConnectTimeout / 2 < _longest ? settings.ConnectTimeout / 2 : _longest;
 
     /// <summary>Never throws but for cancellation and what the first connection says.</summary>
     public async ValueTask<PathKind> FindKindAsync(

@@ -41,6 +41,7 @@ internal sealed class Gateway : IAsyncDisposable
         var bouncer = await PgBouncerServer.StartAsync(server.ConnectionString, options =>
         {
             (options.Mode, options.Use124) = (mode, use124);
+            options.Users["cured"] = "";
             configure?.Invoke(options);
         });
         return new Gateway(

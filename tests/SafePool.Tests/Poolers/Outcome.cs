@@ -22,7 +22,8 @@ internal static class Outcome
 
     private static string Describe(Exception error) => error switch
     {
-        PostgresException server => $"{server.SqlState}",
+        PostgresException { SqlState: PostgresErrorCodes.InternalError } server => $"{server.SqlState} `{server.MessageText}`",
+        PostgresException server => server.SqlState,
         NpgsqlException { InnerException: PostgresException server } => $"{server.SqlState} `{server.MessageText}`",
         PoolException { InnerException: { } inner } => $"`{error.GetType().Name}`, {Describe(inner)}",
         PoolException => $"`{error.GetType().Name}`",

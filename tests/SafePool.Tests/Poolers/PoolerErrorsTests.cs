@@ -35,6 +35,7 @@ public sealed class PoolerErrorsTests
     [Theory]
     [InlineData("08P01", "invalid frontend message type 0")]
     [InlineData("28P01", "password authentication failed for user \"app\"")]
+    [InlineData("XX000", "cache lookup failed for type 0")]
     [InlineData("53300", "sorry, too many clients already")]
     public void KindOf_WordsOfAServer_AreNoPoolers(string state, string text)
     {

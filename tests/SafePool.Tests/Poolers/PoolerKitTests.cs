@@ -27,9 +27,8 @@ public sealed class PoolerKitTests
     [Fact]
     public async Task Find_APoolerThatRunsInADirectory_IsFoundUntilItHasEnded()
     {
-        var run = await (await RunDirectory.CurrentAsync()).CreateDirectoryAsync("sweep", TestContext.Current.CancellationToken);
-        var directory = Path.Combine(run, "sleeper");
-        Directory.CreateDirectory(directory);
+        var run = await RunDirectory.CurrentAsync();
+        var directory = await run.CreateDirectoryAsync("sleeper", TestContext.Current.CancellationToken);
         await using var process = new PoolerProcess(directory, _ => ["/bin/sh", "-c", "echo ready; exec sleep 60"], _ => "ready", Signals.Kill);
         await process.StartAsync(TestContext.Current.CancellationToken);
 

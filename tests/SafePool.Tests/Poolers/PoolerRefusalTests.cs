@@ -91,6 +91,15 @@ public sealed class PoolerRefusalTests
         await RefusedAsync(gateway, PoolerErrorKind.StartupParameterRefused, "options", "ALTER ROLE", text => text.Options = "-c work_mem=5MB");
     }
 
+    [Fact]
+    public async Task RentAsync_PgpoolCannotReachTheServer_TellsOfTheServer()
+    {
+        await using var gateway = await Gateway.PgpoolAsync();
+        await gateway.StopServerAsync();
+
+        await RefusedAsync(gateway, PoolerErrorKind.ServerLost, "failed to create a backend connection", "pcp_attach_node");
+    }
+
     private static async Task RefusedAsync(
         Gateway gateway, PoolerErrorKind kind, string said, string cure, Action<NpgsqlConnectionStringBuilder>? text = null)
     {
