@@ -64,17 +64,24 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
                     return opened;
                 }
             }
-            catch (PostgresException refused) when (_finder.TryDoWithoutOptions(refused, server))
+            catch (PostgresException refused)
             {
-                // Once more, without them.
+                // Once more if it is worth it.
+                if (_finder.TryDoWithoutOptions(refused, server))
+                {
+                    continue;
+                }
+
+                if (PoolerErrors.Explain(refused) is { } explained)
+                {
+                    throw explained;
+                }
+
+                throw;
             }
             catch (ObjectDisposedException) when (server != _server.Current)
             {
                 // Replaced in the meantime.
-            }
-            catch (PostgresException said) when (PoolerErrors.Explain(said) is { } explained)
-            {
-                throw explained;
             }
         }
     }

@@ -30,12 +30,14 @@ internal sealed class PathFinder(
             return false;
         }
 
-        if (server.Text == settings.DataSourceString && server.TryReplace(seen, settings.BareDataSourceString))
+        // First, because with the other string somebody else may settle the path at once, and tells why.
+        _refusal = refused.MessageText;
+        if (server.Text == settings.DataSourceString)
         {
-            _refusal = refused.MessageText;
+            server.TryReplace(seen, settings.BareDataSourceString);
         }
 
-        // Those whose own attempt was with the options still.
+        // False for an attempt that was without them already.
         return seen != server.Current;
     }
 

@@ -17,6 +17,7 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeting, TimeProvider clock)
 {
+    // The first two are asked outright.
     private const string Order = "ABABBAABAAB";
 
     // For the second connection. A pooler in which all backends are in use would keep it waiting for minutes.
@@ -28,7 +29,7 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
     public async ValueTask<PathKind> FindKindAsync(
         NpgsqlConnection first, int backendId, Func<NpgsqlDataSource> buildSecond, bool blocking, CancellationToken cancellationToken)
     {
-        if (await greeting.AskBackendIdAsync(first, blocking, cancellationToken).ConfigureAwait(false) != backendId)
+        if (await greeting.AskBackendIdAsync(first, blocking, cancellationToken, turn: 1).ConfigureAwait(false) != backendId)
         {
             return PathKind.TransactionPooler;
         }
@@ -52,10 +53,10 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
 
             var other = await greeting.AskBackendIdAsync(second, blocking, patience.Token).ConfigureAwait(false);
             var isShared = other == backendId;
-            for (var turn = 0; turn < Order.Length && !isShared; turn++)
+            for (var turn = 2; turn < Order.Length && !isShared; turn++)
             {
                 var (connection, own, token) = Order[turn] == 'A' ? (first, backendId, cancellationToken) : (second, other, patience.Token);
-                isShared = await greeting.AskBackendIdAsync(connection, blocking, token).ConfigureAwait(false) != own;
+                isShared = await greeting.AskBackendIdAsync(connection, blocking, token, turn).ConfigureAwait(false) != own;
             }
 
             return isShared ? PathKind.TransactionPooler : PathKind.SessionPooler;

@@ -41,24 +41,20 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     }
 
     /// <summary>Goes on with another string while the path is unknown. False when somebody has changed something since <paramref name="seen"/>.</summary>
-    public bool TryReplace(NpgsqlDataSource seen, string text) => TryChange(text, () => _current == seen && !_path.IsKnown, () => { });
+    public bool TryReplace(NpgsqlDataSource seen, string text) => TryChange(text, () => _current == seen && !_path.IsKnown);
 
-    /// <summary>Settles the path, and changes to what it needs. False when somebody has changed something since <paramref name="seen"/>.</summary>
+    /// <summary>Settles the path, with the string that it needs. False when somebody has changed something since <paramref name="seen"/>.</summary>
     public bool TrySettle(NpgsqlDataSource seen, PathKind kind, TimeoutWay way)
-        => TryChange(
-            kind == PathKind.TransactionPooler ? WithoutReset(_text) : _text,
-            () => _current == seen && !_path.IsKnown,
-            () => _path.TrySettle(kind, way));
+    {
+        var text = kind == PathKind.TransactionPooler ? WithoutReset(_text) : _text;
+        return TryChange(text, () => _current == seen && !_path.IsKnown, () => _path.TrySettle(kind, way));
+    }
 
     /// <summary>Ends all that rests, and what is in use when it is closed.</summary>
     public void Clear()
     {
-        if (_path.ForbidsReset && WithoutReset(_text) is var text && text != _text)
-        {
-            // It was opened with a reset, before the path was found out to forbid one.
-            TryChange(text, () => _text != text, () => { });
-        }
-        else
+        var text = _path.ForbidsReset ? WithoutReset(_text) : _text;
+        if (text == _text || !TryChange(text, () => _text != text))
         {
             _current.Clear();
         }
@@ -86,8 +82,8 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
 
     private static string WithoutReset(string text) => new NpgsqlConnectionStringBuilder(text) { NoResetOnClose = true }.ConnectionString;
 
-    /// <summary>Changes to another string, if it is another one, under a condition. True when that held.</summary>
-    private bool TryChange(string text, Func<bool> isWanted, Action commit)
+    /// <summary>Changes to another string, if it is another one, and does something along with it, under a condition. True when that held.</summary>
+    private bool TryChange(string text, Func<bool> isWanted, Action? commit = null)
     {
         // Outside of the lock: it calls the user.
         var fresh = text == _text ? null : Build(_settings, text);
@@ -103,7 +99,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
                 }
 
                 // Last: whoever sees that the path is known sees its data source.
-                commit();
+                commit?.Invoke();
                 isDone = true;
             }
         }

@@ -8,9 +8,16 @@ namespace SafePool.Connections;
 internal sealed class SessionGreeting(PoolSettings settings)
 {
     /// <summary>The backend that serves a session at this moment. Behind a pooler it is not the one whose id the connection reports.</summary>
-    public async ValueTask<int> AskBackendIdAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <param name="connection">Open.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="turn">For whoever asks several times: makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
+    public async ValueTask<int> AskBackendIdAsync(
+        NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken, int turn = 0)
     {
-        var answer = await AskAsync(connection, "SELECT pg_backend_pid()::text", null, blocking, cancellationToken).ConfigureAwait(false);
+        const string WhoAreYou = "SELECT pg_backend_pid()::text";
+        var question = turn == 0 ? WhoAreYou : string.Create(CultureInfo.InvariantCulture, $"{WhoAreYou} /* {turn} */");
+        var answer = await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false);
         return int.Parse(answer!, CultureInfo.InvariantCulture);
     }
 
