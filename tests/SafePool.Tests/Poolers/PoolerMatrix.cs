@@ -306,6 +306,11 @@ internal static class PoolerMatrix
             for (var round = 0; round < 2; round++)
             {
                 var leases = await pool.Pool.RentAsync(2, default);
+
+                // The second time with the backend that was used last in another client's hands, if it can be.
+                await using var stranger = await gateway.StrangerAsync();
+                await using var transaction = await stranger.BeginTransactionAsync();
+                await stranger.DoAsync(round == 0 ? "COMMIT" : "SELECT 1");
                 foreach (var lease in leases)
                 {
                     await using var command = lease.CreateCommand("SELECT 1 AS prepared");
