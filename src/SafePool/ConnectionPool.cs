@@ -33,6 +33,7 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly LeaseLedger _ledger;
     private readonly IConnectionSource _source;
     private readonly PhysicalConnections _physicals;
+    private readonly ServerPath _path;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
     private readonly RentDesk _desk;
@@ -65,7 +66,7 @@ public sealed class ConnectionPool : IConnectionPool
         _settings = settings;
         var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
-        (_gate, _ledger, _source, _physicals) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals);
+        (_gate, _ledger, _source, _physicals, _path) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals, _parts.Path);
         _opener = new ConnectionOpener(_parts) { Retire = slot => _returner!.Retire(slot) };
         _returner = new ConnectionReturner(_parts, _opener);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
@@ -262,6 +263,9 @@ public sealed class ConnectionPool : IConnectionPool
         return ValueTask.CompletedTask;
     }
 
+    /// <summary>What a transaction of a lease says first: its timeouts, where a session keeps none. Null: nothing.</summary>
+    internal string? WordsForTransaction(LeaseSlot slot) => _parts.Timeouts.ForTransaction(slot.Options);
+
     internal void Cancel(NpgsqlConnection connection) => _desk.Cancel(connection);
 
     internal void OnHandleFound() => _dropped.NoteFound();
@@ -289,7 +293,7 @@ public sealed class ConnectionPool : IConnectionPool
         // Read after the take: a clear in between makes the return count a connection that Npgsql has closed, which the next taker finds
         // out. Read before, it could leave one at rest that nobody counts.
         slot.Generation = _physicals.Generation;
-        return slot.Connection is not null && !_physicals.NeedsCare;
+        return slot.Connection is not null && !_physicals.NeedsCare && !_path.SetsPerLease;
     }
 
     private bool IsPlain(LeaseSlot slot)

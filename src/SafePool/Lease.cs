@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Connections;
 using SafePool.Errors;
 using SafePool.Leases;
 
@@ -88,17 +89,25 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     public NpgsqlBatch CreateBatch() => Connection.CreateBatch();
 
     /// <summary>Begins a transaction. Left open, it is rolled back when the lease comes back, and a warning says so.</summary>
+    /// <remarks>Behind a pooler that gives out server sessions by transaction the pool's timeouts are set here, which costs a round trip: see docs/poolers.md.</remarks>
     /// <param name="level">Its isolation level; the server's default if unspecified.</param>
     /// <returns>The transaction; dispose it before the lease.</returns>
     /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
     public NpgsqlTransaction BeginTransaction(IsolationLevel level = IsolationLevel.Unspecified)
     {
+        var slot = Slot;
         var transaction = Connection.BeginTransaction(level);
-        Slot.LastTransaction = transaction;
+        slot.LastTransaction = transaction;
+        if (slot.Pool.WordsForTransaction(slot) is { } sql)
+        {
+            Synchronously.Result(LeaseTimeouts.SayAsync(transaction, sql, blocking: true, CancellationToken.None));
+        }
+
         return transaction;
     }
 
     /// <summary>Begins a transaction. Left open, it is rolled back when the lease comes back, and a warning says so.</summary>
+    /// <remarks>Behind a pooler that gives out server sessions by transaction the pool's timeouts are set here, which costs a round trip: see docs/poolers.md.</remarks>
     /// <param name="level">Its isolation level; the server's default if unspecified.</param>
     /// <param name="cancellationToken">Cancels the beginning.</param>
     /// <returns>The transaction; dispose it before the lease.</returns>
@@ -111,6 +120,10 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
         if (slot.LeaseId == _id)
         {
             slot.LastTransaction = transaction;
+            if (slot.Pool.WordsForTransaction(slot) is { } sql)
+            {
+                await LeaseTimeouts.SayAsync(transaction, sql, blocking: false, cancellationToken).ConfigureAwait(false);
+            }
         }
 
         return transaction;

@@ -24,7 +24,9 @@ internal sealed class PoolParts
         Logger = logger;
         Clock = new PoolClock(time);
         Physicals = new PhysicalConnections(settings, Clock);
-        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Physicals, time, logger);
+        Path = new ServerPath();
+        Timeouts = new LeaseTimeouts(settings, Path);
+        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Breaker = new CircuitBreaker(settings.Breaker, Clock);
         Room = new ServerRoom(Gate, Clock);
@@ -60,6 +62,10 @@ internal sealed class PoolParts
     public ServerRoom Room { get; }
 
     public ExhaustionTrip Exhaustion { get; }
+
+    public ServerPath Path { get; }
+
+    public LeaseTimeouts Timeouts { get; }
 
     public OpenTimes Opens { get; }
 

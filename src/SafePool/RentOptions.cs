@@ -9,6 +9,7 @@ public sealed record RentOptions
 
     /// <summary>Gets PostgreSQL's <c>statement_timeout</c> for this lease. Undone when it comes back.</summary>
     /// <value>Default: <see langword="null"/>, <see cref="ConnectionPoolOptions.StatementTimeout"/>. Range: 1 millisecond to 24 days. Costs a round trip.</value>
+    /// <remarks>Behind a pooler that hands out servers per transaction it is in force only in <c>lease.BeginTransaction</c>.</remarks>
     public TimeSpan? StatementTimeout { get; init; }
 
     /// <summary>Gets how long this lease is expected to be held; after that it is overdue.</summary>

@@ -217,7 +217,7 @@ internal sealed class ConnectionCloser(PoolParts parts)
             return wasOpen;
         }
 
-        if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null)
+        if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null && !parts.Path.SharesSessions)
         {
             // Not now: in an open transaction it would be rolled back along with it.
             physical.NeedsTimeoutReset = true;

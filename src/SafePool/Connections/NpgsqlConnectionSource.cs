@@ -21,31 +21,30 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private static readonly int _patience = (int)Math.Ceiling(PoolSettings.ReturnPatience.TotalSeconds);
 
     private readonly PhysicalConnections _physicals;
-    private readonly NpgsqlDataSource _dataSource;
+    private readonly ServerPath _path;
+    private readonly ServerDataSource _server;
     private readonly ControlConnection _control;
     private readonly SessionGreeting _greeting;
+    private readonly PathFinder _finder;
 
     // Where the newest connection leads: of several hosts, the one to watch.
     private HostName? _host;
 
-    public NpgsqlConnectionSource(PoolSettings settings, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
+    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
-        _dataSource = Build(settings, settings.DataSourceString);
+        _path = path;
+        _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
-        _greeting = new SessionGreeting(settings, logger);
+        _greeting = new SessionGreeting(settings);
+        _finder = new PathFinder(settings, path, _server, _greeting, clock, logger);
     }
 
-    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString)
-    {
-        var builder = new NpgsqlDataSourceBuilder(connectionString);
-        settings.ConfigureDataSource?.Invoke(builder);
-        return builder.Build();
-    }
+    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
 
     public NpgsqlConnection? TryTake()
     {
-        var connection = _dataSource.CreateConnection();
+        var connection = _server.Current.CreateConnection();
         var opening = connection.OpenAsync(_restingOnly);
         if (opening.IsCompletedSuccessfully)
         {
@@ -58,45 +57,36 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
     {
-        var generation = _physicals.Generation;
-        var connection = _dataSource.CreateConnection();
-        try
+        while (true)
         {
-            if (blocking)
+            var server = _server.Current;
+            try
             {
-                connection.Open();
+                if (await TryOpenAsync(server, blocking, cancellationToken).ConfigureAwait(false) is { } opened)
+                {
+                    return opened;
+                }
             }
-            else
+            catch (PostgresException refused)
             {
-                await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+                // Once more if it is worth it.
+                if (_finder.TryDoWithoutOptions(refused, server))
+                {
+                    continue;
+                }
+
+                if (PoolerErrors.Explain(refused) is { } explained)
+                {
+                    throw explained;
+                }
+
+                throw;
+            }
+            catch (ObjectDisposedException) when (server != _server.Current)
+            {
+                // Replaced in the meantime.
             }
         }
-        catch (Exception error) when (SqlStates.IsCuredByWaiting(error) && !SqlStates.IsServerFull(error))
-        {
-            ForgetHosts();
-            throw;
-        }
-
-        var identity = connection.PostgresParameters;
-        if (_physicals.Find(identity) is { } known)
-        {
-            return new OpenedConnection(connection, known, IsNew: false);
-        }
-
-        _host = HostName.Of(connection);
-        var isDirect = false;
-        Exception? failure = null;
-        try
-        {
-            isDirect = await _greeting.IsDirectAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception error)
-        {
-            failure = error;
-        }
-
-        return new OpenedConnection(connection, _physicals.Register(identity, generation, isDirect), IsNew: true, failure);
     }
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
@@ -145,11 +135,17 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public Task<bool> DiscardAllAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => DiscardAll(connection));
+    public Task<bool> DiscardAllAsync(NpgsqlConnection connection)
+        => _path.ForbidsReset ? Task.FromResult(false) : OwnThread.RunAsync(() => DiscardAll(connection));
 
     // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
     public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
     {
+        if (_path.ForbidsReset)
+        {
+            return ValueTask.CompletedTask;
+        }
+
         if (!blocking)
         {
             return new ValueTask(OwnThread.RunAsync(connection.UnprepareAll));
@@ -209,13 +205,14 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public void Clear()
     {
-        _dataSource.Clear();
-        ForgetHosts();
+        _server.Clear();
+        ForgetHosts(_server.Current);
     }
 
     public void Dispose()
     {
-        _dataSource.Dispose();
+        _server.Dispose();
+        _finder.Dispose();
 
         // What it closes, it closes by itself.
         _ = _control.DisposeAsync().AsTask();
@@ -223,12 +220,77 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask DisposeAsync()
     {
-        await _dataSource.DisposeAsync().ConfigureAwait(false);
+        await _server.DisposeAsync().ConfigureAwait(false);
+        _finder.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
     }
 
+    /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
+    private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource server, bool blocking, CancellationToken cancellationToken)
+    {
+        var generation = _physicals.Generation;
+        var connection = server.CreateConnection();
+        try
+        {
+            if (blocking)
+            {
+                connection.Open();
+            }
+            else
+            {
+                await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (SqlStates.IsCuredByWaiting(error) && !SqlStates.IsServerFull(error))
+        {
+            ForgetHosts(server);
+            throw;
+        }
+
+        var identity = connection.PostgresParameters;
+        if (_physicals.Find(identity) is { } known)
+        {
+            return new OpenedConnection(connection, known, IsNew: false);
+        }
+
+        _host = HostName.Of(connection);
+        var (backendId, isDirect) = (0, false);
+        Exception? failure = null;
+        try
+        {
+            backendId = await _greeting.AskBackendIdAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            isDirect = backendId == connection.ProcessID;
+            if (!_path.IsKnown)
+            {
+                await _finder.ExploreAsync(connection, server, backendId, blocking, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (server != _server.Current)
+            {
+                // Its data source is disposed, so this ends it.
+                connection.Close();
+                return null;
+            }
+
+            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            if (connection.FullState != ConnectionState.Open)
+            {
+                // A hook may have swallowed what it met.
+                throw new NpgsqlException("The connection broke while it was being prepared.", new IOException());
+            }
+        }
+        catch (Exception error)
+        {
+            failure = PoolerErrors.Explain(error) ?? error;
+        }
+
+        var physical = _physicals.Register(identity, generation, isDirect);
+        physical.BackendId = backendId;
+        return new OpenedConnection(connection, physical, IsNew: true, failure);
+    }
+
     /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
-    private void ForgetHosts() => (_dataSource as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
+    private static void ForgetHosts(NpgsqlDataSource server) => (server as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
 
     private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };
 

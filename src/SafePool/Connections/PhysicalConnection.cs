@@ -8,6 +8,9 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
     public bool IsDirect { get; } = isDirect;
 
+    /// <summary>The backend that served it when it was opened.</summary>
+    public int BackendId { get; set; }
+
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
     public long ExpiresAt { get; set; } = expiresAt;
 

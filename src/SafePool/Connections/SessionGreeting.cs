@@ -1,38 +1,47 @@
 using System.Globalization;
-using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
 /// <summary>What is said to every new session before anybody gets it.</summary>
-internal sealed class SessionGreeting(PoolSettings settings, ILogger logger)
+internal sealed class SessionGreeting(PoolSettings settings)
 {
-    private volatile bool _timeoutsVerified = settings.SessionTimeouts.Count == 0;
-
-    /// <summary>The first words with a new session: whether no pooler is in between.</summary>
-    public async ValueTask<bool> IsDirectAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <summary>The backend that serves a session at this moment. Behind a pooler it is not the one whose id the connection reports.</summary>
+    /// <param name="connection">Open.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="turn">For whoever asks several times: makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
+    public async ValueTask<int> AskBackendIdAsync(
+        NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken, int turn = 0)
     {
-        // Behind a pooler the id that a connection reports is not a backend's: to cancel or end it would hit a stranger.
         const string WhoAreYou = "SELECT pg_backend_pid()::text";
-        var backend = await AskAsync(connection, WhoAreYou, null, blocking, cancellationToken).ConfigureAwait(false);
-        return backend == connection.ProcessID.ToString(CultureInfo.InvariantCulture);
+        var question = turn == 0 ? WhoAreYou : string.Create(CultureInfo.InvariantCulture, $"{WhoAreYou} /* {turn} */");
+        var answer = await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false);
+        return int.Parse(answer!, CultureInfo.InvariantCulture);
     }
 
-    /// <summary>The next: are the timeouts in force, then the user's hook.</summary>
-    public async ValueTask GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <summary>Which of the pool's timeouts are not in force, in words; empty when all are.</summary>
+    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
-        if (!_timeoutsVerified)
+        var missing = new List<string>();
+        foreach (var timeout in settings.SessionTimeouts)
         {
-            foreach (var timeout in settings.SessionTimeouts)
+            // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
+            const string Question = "SELECT reset_val FROM pg_settings WHERE name = $1";
+            var actual = await AskAsync(connection, Question, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            if (actual != timeout.Milliseconds)
             {
-                await VerifyAsync(connection, timeout, blocking, cancellationToken).ConfigureAwait(false);
+                missing.Add($"{timeout.Parameter} is '{actual ?? "unknown"}' on the server, not {timeout.Milliseconds} ms");
             }
-
-            _timeoutsVerified = true;
         }
 
+        return string.Join(", ", missing);
+    }
+
+    /// <summary>The user's hook for a new session.</summary>
+    public async ValueTask GreetAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    {
         if (settings.PhysicalConnectionOpened is { } hook)
         {
             await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
@@ -59,17 +68,6 @@ internal sealed class SessionGreeting(PoolSettings settings, ILogger logger)
         {
             throw new InvalidOperationException(
                 "The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.", refused);
-        }
-    }
-
-    private async ValueTask VerifyAsync(NpgsqlConnection connection, SessionTimeout timeout, bool blocking, CancellationToken cancellationToken)
-    {
-        // What SHOW says, but as a plain number of milliseconds.
-        const string Question = "SELECT setting FROM pg_settings WHERE name = $1";
-        var actual = await AskAsync(connection, Question, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
-        if (actual != timeout.Milliseconds)
-        {
-            Log.TimeoutNotInForce(logger, settings.Name, timeout.Parameter, actual ?? "unknown", timeout.Milliseconds);
         }
     }
 

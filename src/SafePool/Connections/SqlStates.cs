@@ -12,13 +12,15 @@ internal static class SqlStates
     private const string SystemError = "58";
     private const string ConnectionException = "08";
 
-    /// <summary>No room for another connection: in the server, the database or the role.</summary>
+    /// <summary>No room for another connection: in the server, the database, the role or a pooler.</summary>
     public static bool IsServerFull(Exception error)
-        => error is PostgresException { SqlState: PostgresErrorCodes.TooManyConnections };
+        => error is PostgresException { SqlState: PostgresErrorCodes.TooManyConnections } || PoolerErrors.KindOf(error) == PoolerErrorKind.Full;
 
     /// <summary>Whether an open that failed like this may succeed later without anybody changing anything: an outage, as opposed to a mistake.</summary>
     /// <remarks>What an open throws need not be an <see cref="NpgsqlException"/>. A name that cannot be resolved counts as an outage: name servers have blips too.</remarks>
-    public static bool IsCuredByWaiting(Exception error) => error switch
+    public static bool IsCuredByWaiting(Exception error) => PoolerErrors.IsCurable(error) ?? IsOutage(error);
+
+    private static bool IsOutage(Exception error) => error switch
     {
         PostgresException server => IsOutage(server.SqlState),
 

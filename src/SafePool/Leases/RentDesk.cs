@@ -1,5 +1,4 @@
 using System.Data;
-using System.Globalization;
 using System.Transactions;
 using Npgsql;
 using SafePool.Admission;
@@ -8,6 +7,7 @@ using SafePool.Diagnostics;
 using SafePool.Errors;
 using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool.Leases;
 
@@ -190,10 +190,15 @@ internal sealed class RentDesk
         slot.Prepare(request.Site, request.Options);
         try
         {
-            if (request.Options?.StatementTimeout is { } timeout)
+            if (_parts.Timeouts.ForRent(request.Options) is { } sql)
             {
-                var sql = string.Create(CultureInfo.InvariantCulture, $"SET statement_timeout = {(long)timeout.TotalMilliseconds}");
                 await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
+            }
+            else if (_parts.Path.SetsPerLease
+                && _parts.Source.Identify(slot.Connection!) is { } physical
+                && !await _parts.Timeouts.TrySetAsync(slot.Connection!, physical.BackendId, request.Options, request.Blocking).ConfigureAwait(false))
+            {
+                LeaveSessionMode();
             }
 
             if (_parts.Settings.LeaseRented is { } hook)
@@ -215,6 +220,16 @@ internal sealed class RentDesk
         }
 
         return lease;
+    }
+
+    /// <summary>A connection met another backend than its own: none of them has one of its own, and none may be reset.</summary>
+    private void LeaveSessionMode()
+    {
+        if (_parts.Path.TryDemote())
+        {
+            Log.PoolerWasMistaken(_parts.Logger, _parts.Settings.Name, PathFinder.Cure(_parts.Settings.SessionTimeouts));
+            _opener.RetireAll();
+        }
     }
 
     /// <summary>What its user closes is at rest before anything could be said to the server; it is said before the next lease then.</summary>

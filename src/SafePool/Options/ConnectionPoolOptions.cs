@@ -51,7 +51,7 @@ public sealed class ConnectionPoolOptions
     }
 
     /// <summary>Gets or sets a callback that configures the Npgsql data source the pool builds: type mappings, password providers, certificates.</summary>
-    /// <remarks>Called once per pool, and once more for the pool's control connection.</remarks>
+    /// <remarks>Called once per pool, once more for the pool's control connection, and a few times more when a pooler is found in between.</remarks>
     public Action<NpgsqlDataSourceBuilder>? ConfigureDataSource
     {
         get => _configureDataSource;
@@ -123,8 +123,8 @@ public sealed class ConnectionPoolOptions
     /// <value>Default: <see langword="null"/>, the server's own. Range: 1 millisecond to 24 days.</value>
     /// <remarks>
     /// Sent as a start-up option, so it is what <c>DISCARD ALL</c> and <c>RESET</c> restore: a lease that changes it changes it for itself only
-    /// (not with <see cref="SessionReset.Rollback"/>). The first connection is asked whether it is in force, because poolers drop it; if
-    /// it is not, a warning names the remedy.
+    /// (not with <see cref="SessionReset.Rollback"/>). The first connection is asked whether it is in force, because poolers refuse or drop it; if
+    /// it is not, a warning names the remedy, and <see cref="Timeouts"/> says what is done instead.
     /// </remarks>
     public TimeSpan? StatementTimeout
     {

@@ -73,7 +73,9 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
             : new PoolSettings
             {
                 Name = options.Name ?? text.Database,
-                DataSourceString = text.ForDataSource(maxSize, connectTimeout),
+                DataSourceString = text.ForDataSource(
+                    maxSize, connectTimeout, withTimeouts: options.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup),
+                BareDataSourceString = text.ForDataSource(maxSize, connectTimeout, withTimeouts: false),
                 ConfigureDataSource = options.ConfigureDataSource,
                 RefusesAmbientTransactions = text.Enlist,
                 MinSize = minSize,

@@ -63,9 +63,14 @@ internal sealed class ConnectionStringReader
     }
 
     /// <summary>The string for Npgsql's data source. Holds the password.</summary>
-    public string ForDataSource(int maxSize, TimeSpan connectTimeout)
+    /// <param name="maxSize">How many connections there are at most.</param>
+    /// <param name="connectTimeout">How long an attempt to connect may take.</param>
+    /// <param name="withTimeouts">Whether the session timeouts are among its start-up options; otherwise none is, also of those that the given string had there.</param>
+    public string ForDataSource(int maxSize, TimeSpan connectTimeout, bool withTimeouts)
     {
-        var options = SessionTimeoutOptions.Write(_builder.Options, SessionTimeouts);
+        var options = withTimeouts
+            ? SessionTimeoutOptions.Write(_builder.Options, SessionTimeouts)
+            : SessionTimeoutOptions.Strip(_builder.Options);
         var builder = new NpgsqlConnectionStringBuilder(_builder.ConnectionString)
         {
             // Equal bounds switch Npgsql's pruning off and open nothing.
@@ -83,10 +88,7 @@ internal sealed class ConnectionStringReader
         // 300 s and 10 s are Npgsql's defaults; with pruning off they only have to be consistent.
         builder.ConnectionIdleLifetime = 300;
         builder.ConnectionPruningInterval = 10;
-        if (options.Length > 0)
-        {
-            builder.Options = options;
-        }
+        builder.Options = options.Length > 0 ? options : null;
 
         if (!Says("Host Recheck Seconds"))
         {

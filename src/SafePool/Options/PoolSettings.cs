@@ -13,6 +13,9 @@ internal sealed record PoolSettings
     /// <summary>For Npgsql: with everything in it that makes Npgsql's own pool obey (design decision D1). Holds the password.</summary>
     public required string DataSourceString { get; init; }
 
+    /// <summary>The same without the session timeouts, for a pooler that refuses them. Holds the password.</summary>
+    public required string BareDataSourceString { get; init; }
+
     public required Action<NpgsqlDataSourceBuilder>? ConfigureDataSource { get; init; }
 
     public required bool RefusesAmbientTransactions { get; init; }
@@ -61,7 +64,7 @@ internal sealed record PoolSettings
     public override string ToString() => $"PoolSettings '{Name}'";
 }
 
-/// <summary>A server-side timeout that goes in as a start-up option.</summary>
+/// <summary>A server-side timeout of the pool's sessions.</summary>
 internal sealed record SessionTimeout(string Parameter, TimeSpan Value)
 {
     public string Milliseconds => ((long)Value.TotalMilliseconds).ToString(System.Globalization.CultureInfo.InvariantCulture);

@@ -1,7 +1,10 @@
 namespace SafePool;
 
 /// <summary>What is undone on the session when a lease comes back.</summary>
-/// <remarks>An open transaction is rolled back in every mode. docs/session-reset.md has the whole list, measured.</remarks>
+/// <remarks>
+/// An open transaction is rolled back in every mode. docs/session-reset.md has the whole list, measured. Behind a pooler that hands out servers per transaction nothing else is
+/// undone in any mode: a reset would hit whichever server is next (docs/poolers.md).
+/// </remarks>
 public enum SessionReset
 {
     /// <summary>

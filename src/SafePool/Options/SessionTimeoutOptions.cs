@@ -53,6 +53,10 @@ internal static partial class SessionTimeoutOptions
         return options.ToString();
     }
 
+    /// <summary>Takes the timeouts out of what the string's <c>Options</c> has.</summary>
+    public static string Strip(string? startupOptions)
+        => Assignment().Replace(startupOptions ?? "", match => Parameters.Contains(NameIn(match)) ? "" : match.Value).Trim();
+
     private static (string Option, TimeSpan? Value) OptionOf(string parameter, ConnectionPoolOptions options) => parameter switch
     {
         "statement_timeout" => (nameof(options.StatementTimeout), options.StatementTimeout),
@@ -67,7 +71,7 @@ internal static partial class SessionTimeoutOptions
         string? value = null;
         foreach (Match match in Assignment().Matches(startupOptions ?? ""))
         {
-            if (match.Groups["name"].Value.Replace('-', '_').Equals(parameter, StringComparison.OrdinalIgnoreCase))
+            if (NameIn(match) == parameter)
             {
                 value = match.Groups["value"].Value;
             }
@@ -75,6 +79,10 @@ internal static partial class SessionTimeoutOptions
 
         return value;
     }
+
+#pragma warning disable CA1308 // PostgreSQL's names are in lower case.
+    private static string NameIn(Match match) => match.Groups["name"].Value.Replace('-', '_').ToLowerInvariant();
+#pragma warning restore CA1308
 
     private static TimeSpan? Parse(string text)
     {

@@ -50,8 +50,8 @@ internal static partial class Log
     [LoggerMessage(115, LogLevel.Warning, "Pool '{PoolName}': the hook {Hook} threw; the connection was retired.")]
     public static partial void HookFailed(ILogger logger, string poolName, string hook, Exception error);
 
-    [LoggerMessage(120, LogLevel.Warning, "Pool '{PoolName}': {Parameter} is '{Actual}' on the server, not {Wanted} ms: something between drops start-up options (PgBouncer does). Set it with ALTER ROLE … SET {Parameter}.")]
-    public static partial void TimeoutNotInForce(ILogger logger, string poolName, string parameter, string actual, string wanted);
+    [LoggerMessage(120, LogLevel.Warning, "Pool '{PoolName}': {Missing}: something between drops start-up options (PgBouncer does). {Consequence} Set it on the server: {Cure}.")]
+    public static partial void TimeoutNotInForce(ILogger logger, string poolName, string missing, string consequence, string cure);
 
     [LoggerMessage(121, LogLevel.Debug, "Pool '{PoolName}': an open failed.")]
     public static partial void OpenFailed(ILogger logger, string poolName, Exception error);
@@ -79,6 +79,18 @@ internal static partial class Log
 
     [LoggerMessage(129, LogLevel.Information, "Pool '{PoolName}': connections can be opened again, after {Seconds:F1} s; the circuit {Was}.")]
     public static partial void CircuitClosed(ILogger logger, string poolName, double seconds, string was);
+
+    [LoggerMessage(140, LogLevel.Warning, "Pool '{PoolName}': {Missing}: {Reason}. {Consequence} Set it on the server: {Cure}.")]
+    public static partial void TimeoutsNeedTheServer(ILogger logger, string poolName, string missing, string reason, string consequence, string cure);
+
+    [LoggerMessage(141, LogLevel.Information, "Pool '{PoolName}': a pooler is in between; {Finding}")]
+    public static partial void PoolerFound(ILogger logger, string poolName, string finding);
+
+    [LoggerMessage(142, LogLevel.Warning, "Pool '{PoolName}': Reset is {Reset}, but a pooler gives out server sessions by transaction, so nothing is reset: what a lease sets outside of a transaction stays with whichever session it was, for anybody. Use SET LOCAL, or session pooling.")]
+    public static partial void ResetIsOff(ILogger logger, string poolName, SessionReset reset);
+
+    [LoggerMessage(143, LogLevel.Warning, "Pool '{PoolName}': what looked like a pooler by session gives out server sessions by transaction. From now on timeouts are set in lease.BeginTransaction only, nothing is reset, and every connection is replaced. Set them on the server: {Cure}.")]
+    public static partial void PoolerWasMistaken(ILogger logger, string poolName, string cure);
 
     [LoggerMessage(130, LogLevel.Error, "Pool '{PoolName}': a maintenance step failed; the next tick tries again.")]
     public static partial void MaintenanceFailed(ILogger logger, string poolName, Exception error);

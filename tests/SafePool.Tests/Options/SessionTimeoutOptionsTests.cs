@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.Options;
 using Xunit;
 
@@ -67,4 +68,24 @@ public sealed class SessionTimeoutOptionsTests
             $"'statement_timeout={text}' in the Options of the connection string is no duration",
             Assert.Single(OptionsKit.Faults($"Options=-c statement_timeout={text}")),
             StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData(null, null)]
+    [InlineData("-c work_mem=64MB", "-c work_mem=64MB")]
+    [InlineData("-c statement_timeout=250", null)]
+    [InlineData("-c work_mem=64MB --statement-timeout=5s -cLOCK_TIMEOUT=1 -c geqo=off", "-c work_mem=64MB -c geqo=off")]
+    public void BareDataSourceString_WhateverTheStringSays_HasEverythingButTheTimeouts(string? startUpOptions, string? left)
+    {
+        var settings = OptionsKit.Settle(startUpOptions is null ? "" : $"Options={startUpOptions}", options => options.IdleInTransactionTimeout = TimeSpan.FromSeconds(1));
+
+        Assert.Equal(left, new NpgsqlConnectionStringBuilder(settings.BareDataSourceString).Options);
+    }
+
+    [Theory]
+    [InlineData(TimeoutStrategy.Auto, "-c statement_timeout=1000")]
+    [InlineData(TimeoutStrategy.Startup, "-c statement_timeout=1000")]
+    [InlineData(TimeoutStrategy.PerLease, null)]
+    [InlineData(TimeoutStrategy.None, null)]
+    public void DataSourceString_ByStrategy_SendsTimeoutsAtTheStartOrNot(TimeoutStrategy strategy, string? sent)
+        => Assert.Equal(sent, OptionsKit.ForNpgsql("Options=-c statement_timeout=1000", options => options.Timeouts = strategy).Options);
 }

@@ -1,0 +1,70 @@
+using Npgsql;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>Finds out whether a pooler hands out backends by session or by transaction.</summary>
+/// <remarks>
+/// <para>
+/// Two connections, neither in a transaction, ask turn by turn which backend serves them. One that serves both, or a connection that is served by two, proves transactions. The
+/// order is irregular, because a pooler that gives out its backends round robin would keep step with a regular one; one that prefers the backend used last is
+/// caught at the first question.
+/// </para>
+/// <para>
+/// That it is by session cannot be proven, only become likely: other clients may take the tell-tale backend away between two questions, each time. So whoever relies on it looks again
+/// (<see cref="LeaseTimeouts.TrySetAsync"/>).
+/// </para>
+/// </remarks>
+internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeting, TimeProvider clock)
+{
+    // The first two are asked outright.
+    private const string Order = "ABABBAABAAB";
+
+    // For the second connection. A pooler in which all backends are in use would keep it waiting for minutes.
+    private static readonly TimeSpan _longest = TimeSpan.FromSeconds(1);
+
+    private readonly TimeSpan _patience = settings.ConnectTimeout / 2 < _longest ? settings.ConnectTimeout / 2 : _longest;
+
+    /// <summary>Never throws but for cancellation and what the first connection says.</summary>
+    public async ValueTask<PathKind> FindKindAsync(
+        NpgsqlConnection first, int backendId, Func<NpgsqlDataSource> buildSecond, bool blocking, CancellationToken cancellationToken)
+    {
+        if (await greeting.AskBackendIdAsync(first, blocking, cancellationToken, turn: 1).ConfigureAwait(false) != backendId)
+        {
+            return PathKind.TransactionPooler;
+        }
+
+        using var timeout = new CancellationTokenSource(_patience, clock);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, timeout.Token);
+        try
+        {
+            var source = buildSecond();
+            await using var sourceDisposal = source.ConfigureAwait(false);
+            var second = source.CreateConnection();
+            await using var disposal = second.ConfigureAwait(false);
+            if (blocking)
+            {
+                second.Open();
+            }
+            else
+            {
+                await second.OpenAsync(patience.Token).ConfigureAwait(false);
+            }
+
+            var other = await greeting.AskBackendIdAsync(second, blocking, patience.Token).ConfigureAwait(false);
+            var isShared = other == backendId;
+            for (var turn = 2; turn < Order.Length && !isShared; turn++)
+            {
+                var (connection, own, token) = Order[turn] == 'A' ? (first, backendId, cancellationToken) : (second, other, patience.Token);
+                isShared = await greeting.AskBackendIdAsync(connection, blocking, token, turn).ConfigureAwait(false) != own;
+            }
+
+            return isShared ? PathKind.TransactionPooler : PathKind.SessionPooler;
+        }
+        catch (Exception) when (!cancellationToken.IsCancellationRequested)
+        {
+            // No second client was let in, or no second backend was free.
+            return PathKind.UncertainPooler;
+        }
+    }
+}

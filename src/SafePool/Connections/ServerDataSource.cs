@@ -1,0 +1,110 @@
+using Npgsql;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>The <see cref="NpgsqlDataSource"/> that the pool opens and takes from. There is one, but a pooler may make another one necessary.</summary>
+/// <remarks>
+/// <para>
+/// Thread-safety: every member may be called from any thread. It is replaced while nothing rests in it, because the path is not known yet and an open keeps its connection only
+/// when it finds its data source still <see cref="Current"/> afterwards; or in <see cref="Clear"/>, when everything that rests is to end anyway.
+/// </para>
+/// <para>One that was replaced is disposed: Npgsql closes what rests in it at once, and what is still in use when that is closed.</para>
+/// </remarks>
+internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly PoolSettings _settings;
+    private readonly ServerPath _path;
+    private volatile NpgsqlDataSource _current;
+    private volatile string _text;
+    private bool _isDisposed;
+
+    public ServerDataSource(PoolSettings settings, ServerPath path)
+    {
+        _settings = settings;
+        _path = path;
+        _text = settings.DataSourceString;
+        _current = Build(settings, _text);
+    }
+
+    public NpgsqlDataSource Current => _current;
+
+    /// <summary>The connection string of <see cref="Current"/>. Holds the password.</summary>
+    public string Text => _text;
+
+    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString)
+    {
+        var builder = new NpgsqlDataSourceBuilder(connectionString);
+        settings.ConfigureDataSource?.Invoke(builder);
+        return builder.Build();
+    }
+
+    /// <summary>Goes on with another string while the path is unknown. False when somebody has changed something since <paramref name="seen"/>.</summary>
+    public bool TryReplace(NpgsqlDataSource seen, string text) => TryChange(text, () => _current == seen && !_path.IsKnown);
+
+    /// <summary>Settles the path, with the string that it needs. False when somebody has changed something since <paramref name="seen"/>.</summary>
+    public bool TrySettle(NpgsqlDataSource seen, PathKind kind, TimeoutWay way)
+    {
+        var text = kind == PathKind.TransactionPooler ? WithoutReset(_text) : _text;
+        return TryChange(text, () => _current == seen && !_path.IsKnown, () => _path.TrySettle(kind, way));
+    }
+
+    /// <summary>Ends all that rests, and what is in use when it is closed.</summary>
+    public void Clear()
+    {
+        var text = _path.ForbidsReset ? WithoutReset(_text) : _text;
+        if (text == _text || !TryChange(text, () => _text != text))
+        {
+            _current.Clear();
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _isDisposed = true;
+        }
+
+        _current.Dispose();
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        lock (_gate)
+        {
+            _isDisposed = true;
+        }
+
+        return _current.DisposeAsync();
+    }
+
+    private static string WithoutReset(string text) => new NpgsqlConnectionStringBuilder(text) { NoResetOnClose = true }.ConnectionString;
+
+    /// <summary>Changes to another string, if it is another one, and does something along with it, under a condition. True when that held.</summary>
+    private bool TryChange(string text, Func<bool> isWanted, Action? commit = null)
+    {
+        // Outside of the lock: it calls the user.
+        var fresh = text == _text ? null : Build(_settings, text);
+        var obsolete = fresh;
+        var isDone = false;
+        lock (_gate)
+        {
+            if (!_isDisposed && isWanted())
+            {
+                if (fresh is not null)
+                {
+                    (obsolete, _current, _text) = (_current, fresh, text);
+                }
+
+                // Last: whoever sees that the path is known sees its data source.
+                commit?.Invoke();
+                isDone = true;
+            }
+        }
+
+        obsolete?.Dispose();
+        return isDone;
+    }
+}

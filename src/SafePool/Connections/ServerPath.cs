@@ -1,0 +1,105 @@
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>What stands between the pool and its server.</summary>
+internal enum PathKind
+{
+    /// <summary>Nobody has looked yet: no connection was opened.</summary>
+    Unexplored = 0,
+
+    /// <summary>Nothing, or something that cannot be told from it.</summary>
+    Direct,
+
+    /// <summary>A pooler that leaves a backend to a connection for as long as that lives, as far as could be found out.</summary>
+    SessionPooler,
+
+    /// <summary>A pooler that leaves a backend to a connection for one transaction: nothing said outside of one stays with the lease.</summary>
+    TransactionPooler,
+
+    /// <summary>A pooler that did not let itself be asked which of the two it is.</summary>
+    UncertainPooler,
+}
+
+/// <summary>How the pool's timeouts get to the server on this path.</summary>
+internal enum TimeoutWay
+{
+    /// <summary>The pool has nothing to say: there are none, they are in force already, or they are none of its business.</summary>
+    Unsaid = 0,
+
+    /// <summary>By <c>SET</c>, for every lease.</summary>
+    PerLease,
+
+    /// <summary>By <c>SET LOCAL</c>, in transactions that the lease begins.</summary>
+    PerTransaction,
+}
+
+/// <summary>The way from the pool to its server: found out at the first open, and kept.</summary>
+/// <remarks>
+/// Thread-safety: every member may be called from any thread. It is settled before any connection comes to rest or is leased; from then on it changes only once
+/// more, if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>.
+/// </remarks>
+internal sealed class ServerPath
+{
+    private readonly Lock _gate = new();
+    private volatile PathKind _kind;
+    private volatile TimeoutWay _way;
+    private volatile bool _setsPerLease;
+
+    public PathKind Kind => _kind;
+
+    public TimeoutWay Way => _way;
+
+    public bool IsKnown => _kind != PathKind.Unexplored;
+
+    /// <summary>Whether a lease costs words with the server before it begins. The hot path's question.</summary>
+    public bool SetsPerLease => _setsPerLease;
+
+    /// <summary>Whether what is said outside of a transaction may reach somebody else's session.</summary>
+    public bool SharesSessions => _kind is PathKind.TransactionPooler or PathKind.UncertainPooler;
+
+    /// <summary>Whether a session reset would hit whichever backend is next, and undo nothing of this lease's.</summary>
+    public bool ForbidsReset => _kind == PathKind.TransactionPooler;
+
+    /// <summary>What is to be done about timeouts that a strategy wants and the server does not have.</summary>
+    public static TimeoutWay WayOf(PathKind kind, TimeoutStrategy strategy, bool isMissing) => strategy switch
+    {
+        TimeoutStrategy.Startup or TimeoutStrategy.None => TimeoutWay.Unsaid,
+        TimeoutStrategy.Auto when !isMissing => TimeoutWay.Unsaid,
+        _ => kind is PathKind.Direct or PathKind.SessionPooler ? TimeoutWay.PerLease : TimeoutWay.PerTransaction,
+    };
+
+    /// <summary>Keeps what was found out first. False when somebody else has found out something before.</summary>
+    public bool TrySettle(PathKind kind, TimeoutWay way)
+    {
+        lock (_gate)
+        {
+            if (IsKnown)
+            {
+                return false;
+            }
+
+            _way = way;
+            _setsPerLease = way == TimeoutWay.PerLease;
+            _kind = kind;
+            return true;
+        }
+    }
+
+    /// <summary>A connection has met another backend than its own: so it has none of its own. True for the first who says so.</summary>
+    public bool TryDemote()
+    {
+        lock (_gate)
+        {
+            if (SharesSessions)
+            {
+                return false;
+            }
+
+            _kind = PathKind.TransactionPooler;
+            _setsPerLease = false;
+            _way = _way == TimeoutWay.PerLease ? TimeoutWay.PerTransaction : _way;
+            return true;
+        }
+    }
+}
