@@ -34,6 +34,9 @@ internal sealed partial class ScriptedConnectionSource
     /// <summary>Gets or sets whether a running command ends when it is cancelled. Default: yes.</summary>
     public volatile bool CancelEndsCommands = true;
 
+    /// <summary>Gets or sets whether every connection turns out to be dead when the pool says something over it.</summary>
+    public volatile bool DieWhenAsked;
+
     /// <summary>Gets or sets whether <c>RetireAsync</c> fails to end a connection, which then comes to rest.</summary>
     public volatile bool RefusesToRetire;
 

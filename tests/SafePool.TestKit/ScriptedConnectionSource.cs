@@ -160,6 +160,12 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             await WaitAsync(happening, blocking);
         }
 
+        if (DieWhenAsked)
+        {
+            SetState(connection, ConnectionState.Broken);
+            throw new NpgsqlException("dead", new IOException());
+        }
+
         if (FailExecutesWith is { } error)
         {
             throw error;

@@ -32,7 +32,7 @@ public sealed class IdleSweepHistoryTests(ITestOutputHelper output)
     {
         var seed = Random.Shared.Next();
         output.WriteLine($"seed {seed}");
-        await using var scripted = ScriptedPool.Create(options =>
+        await using var scripted = Unprobed.Create(options =>
             (options.MaxSize, options.MaxConcurrentOpens, options.AcquireTimeout, options.MaxLifetime) =
                 (6, 2, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan));
 
@@ -88,7 +88,7 @@ public sealed class IdleSweepHistoryTests(ITestOutputHelper output)
 
     private static async Task RunAsync(Random random)
     {
-        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.MaxWaiters) = (8, 0));
+        await using var scripted = Unprobed.Create(options => (options.MaxSize, options.MaxWaiters) = (8, 0));
         await scripted.FillAsync(random.Next(1, 9));
         var history = new History(scripted, random, usersClose: random.Next(2) == 0);
         scripted.Source.DuringExecutes = () =>

@@ -13,7 +13,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_AReturnedConnectionRestsForASecond_SendsItsResetOnceAndFallsSilent()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 1);
 
         scripted.Tick();
@@ -30,7 +30,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_SeveralRest_FlushesEachOnce()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 5);
 
         scripted.Tick(100 * TicksPerSecond);
@@ -43,7 +43,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_LeasedAgainAfterAFlush_FlushesAgain()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 3);
         scripted.Tick(2 * TicksPerSecond);
 
@@ -58,7 +58,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_PoolIsBusy_FlushesNothing()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await scripted.FillAsync(4);
 
         for (var tick = 0; tick < 20 * TicksPerSecond; tick++)
@@ -78,7 +78,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_LightTraffic_FlushesAboutOnceForEveryLease()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await scripted.FillAsync(12);
 
         for (var tick = 0; tick < 20 * TicksPerSecond; tick++)
@@ -96,7 +96,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_TrafficComesRoundWithinASecond_FlushesNothing()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await scripted.FillAsync(9);
 
         for (var tick = 0; tick < 20 * TicksPerSecond; tick++)
@@ -113,7 +113,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_SomebodyWaitsDuringTheRound_IsServedAndTheRoundEnds()
     {
-        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 1);
+        await using var scripted = Unprobed.Create(options => options.MaxSize = 1);
         await LitterAsync(scripted, 1);
         Task<Lease>? rent = null;
         scripted.Source.DuringExecutes = () =>
@@ -133,7 +133,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_SomebodyWaitsInTheMidstOfARound_TheOthersAreFlushedOnceNobodyDoes()
     {
-        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 3);
+        await using var scripted = Unprobed.Create(options => options.MaxSize = 3);
         await LitterAsync(scripted, 3);
         List<Lease> leases = [];
         Task<Lease>? waiter = null;
@@ -165,7 +165,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_RollbackReset_NeverFlushes()
     {
-        await using var scripted = ScriptedPool.Create(options => options.Reset = SessionReset.Rollback);
+        await using var scripted = Unprobed.Create(options => options.Reset = SessionReset.Rollback);
         await LitterAsync(scripted, 3);
 
         scripted.Tick(10 * TicksPerSecond);
@@ -176,7 +176,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_TheFlushFails_RetiresTheConnectionAndLosesNoPlace()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 3);
         scripted.Source.FailExecutesWith = new NpgsqlException("flush");
 
@@ -189,7 +189,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_TheCloseAfterAFlushFails_LosesNoPlaceAndFlushesTheOthers()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 3);
         scripted.Source.FailNextCloseWith(new NpgsqlException("close"));
 
@@ -202,7 +202,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_TheServerDoesNotAnswerAFlush_LooksAfterLeasesAllTheSame()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         await LitterAsync(scripted, 2);
         var answer = new TaskCompletionSource();
         scripted.Source.DuringExecutes = () => answer.Task;
@@ -223,7 +223,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_AReturnDuringTheRound_IsFlushedAMomentLater()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         var leases = await scripted.RentManyAsync(4);
         Array.ForEach(leases[..3], lease => lease.Dispose());
         scripted.Source.Litter(leases[3].Connection);
@@ -238,7 +238,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_TheUserClosedTheConnectionBeforeTheReturn_IsFlushedAllTheSame()
     {
-        await using var scripted = ScriptedPool.Create();
+        await using var scripted = Unprobed.Create();
         var leases = await scripted.RentManyAsync(3);
         Array.ForEach(leases[..2], lease => lease.Dispose());
         scripted.Tick(2 * TicksPerSecond);
@@ -256,7 +256,7 @@ public sealed class IdleSweepTests
     [Fact]
     public async Task Maintenance_OneOfManyIsTooOld_TheOthersStaySilent()
     {
-        await using var scripted = ScriptedPool.Create(options => (options.MaxLifetime, options.IdleTimeout) = (TimeSpan.FromMinutes(10), Timeout.InfiniteTimeSpan));
+        await using var scripted = Unprobed.Create(options => (options.MaxLifetime, options.IdleTimeout) = (TimeSpan.FromMinutes(10), Timeout.InfiniteTimeSpan));
         await scripted.FillAsync(10);
 
         scripted.Tick(15 * 60 * TicksPerSecond);
