@@ -32,6 +32,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     private long _notBefore = long.MinValue;
     private TimeSpan _pause = settings.ProbeInterval;
     private bool _isSuspicious;
+    private TimeSpan _lastOutage;
 
     public bool IsEnabled => settings.Enabled;
 
@@ -45,14 +46,14 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     /// <summary>Whether nothing is known against the server.</summary>
     public bool IsWell => !IsFailing && !Volatile.Read(ref _isSuspicious);
 
-    /// <summary>For how long no open has succeeded; zero while they do.</summary>
+    /// <summary>For how long no open has succeeded; while they do, how long the last outage was.</summary>
     public TimeSpan FailingFor
     {
         get
         {
             lock (_gate)
             {
-                return _failingSince == Never ? TimeSpan.Zero : clock.Since(_failingSince);
+                return _failingSince == Never ? _lastOutage : clock.Since(_failingSince);
             }
         }
     }
@@ -123,6 +124,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
         lock (_gate)
         {
             var wasOpen = _state != CircuitState.Closed;
+            _lastOutage = _failingSince == Never ? _lastOutage : clock.Since(_failingSince);
             _state = CircuitState.Closed;
             _failingSince = Never;
             _lastFailure = _notBefore = long.MinValue;
