@@ -30,6 +30,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     private long _failingSince = Never;
     private long _lastFailure = long.MinValue;
     private long _notBefore = long.MinValue;
+    private long _probingSince;
     private TimeSpan _pause = settings.ProbeInterval;
     private bool _isSuspicious;
     private TimeSpan _lastOutage;
@@ -98,8 +99,9 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             var now = clock.Exact;
             var isFirst = _failingSince == Never;
             _failingSince = Math.Min(_failingSince, begunAt);
-            if (_state == CircuitState.Probing)
+            if (_state == CircuitState.Probing && begunAt >= _probingSince)
             {
+                // The probe, not an open that had begun before the circuit opened.
                 _state = CircuitState.Open;
             }
 
@@ -172,6 +174,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             }
 
             _state = CircuitState.Probing;
+            _probingSince = clock.Exact;
             return true;
         }
     }

@@ -20,8 +20,16 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
     /// <param name="growing">It must be a new connection, though others are idle.</param>
     public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
     {
+        // A failed open costs all that there is. So one that has something to lose finds out first whether it would fail.
+        var counts = parts.Gate.Read();
+        var hasOthers = counts.Places > counts.Vacant + counts.Opening;
         if (blocking)
         {
+            if (hasOthers)
+            {
+                await parts.Source.KnockAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+            }
+
             return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
         }
 
@@ -29,6 +37,11 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, closing);
         try
         {
+            if (hasOthers)
+            {
+                await parts.Source.KnockAsync(blocking: false, either.Token).ConfigureAwait(false);
+            }
+
             var opened = growing
                 ? await OpenAside(either.Token).ConfigureAwait(false)
                 : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);

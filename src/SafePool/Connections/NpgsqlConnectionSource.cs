@@ -52,6 +52,8 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
 
+    public ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(blocking, cancellationToken);
+
     public PhysicalConnection? Identify(NpgsqlConnection connection)
     {
         try

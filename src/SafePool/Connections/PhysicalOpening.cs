@@ -11,6 +11,7 @@ internal sealed class PhysicalOpening(
 {
     private readonly SessionGreeting _greeting = new(settings);
     private readonly PathFinder _finder = new(settings, path, server, new SessionGreeting(settings), clock, logger);
+    private readonly Knock _knock = new(settings, server, clock);
     private HostName? _newestHost;
 
     /// <summary>Where the newest connection leads: of several hosts, the one to watch. Null before the first.</summary>
@@ -53,7 +54,23 @@ internal sealed class PhysicalOpening(
         }
     }
 
-    public void Dispose() => _finder.Dispose();
+    public async ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _knock.AskAsync(blocking, cancellationToken).ConfigureAwait(false);
+        }
+        catch (PostgresException refused) when (PoolerErrors.Explain(refused) is { } explained)
+        {
+            throw explained;
+        }
+    }
+
+    public void Dispose()
+    {
+        _finder.Dispose();
+        _knock.Dispose();
+    }
 
     /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
     private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource source, bool blocking, CancellationToken cancellationToken)
@@ -83,6 +100,7 @@ internal sealed class PhysicalOpening(
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        _knock.NoteOpened();
         Volatile.Write(ref _newestHost, HostName.Of(connection));
         var (backendId, isDirect) = (0, false);
         Exception? failure = null;
