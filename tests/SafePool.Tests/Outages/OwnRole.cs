@@ -4,7 +4,7 @@ using SafePool.Tests.Integration;
 
 namespace SafePool.Tests.Outages;
 
-/// <summary>A role, and a database of the same name, of a test's own on the shared server.</summary>
+/// <summary>A role, and a database of the same name, of a test's own.</summary>
 internal sealed class OwnRole : IAsyncDisposable
 {
     private readonly Outside _outside;
@@ -12,9 +12,9 @@ internal sealed class OwnRole : IAsyncDisposable
 
     private OwnRole(Outside outside) => _outside = outside;
 
-    public static async Task<OwnRole> CreateAsync()
+    public static async Task<OwnRole> CreateAsync(string server)
     {
-        var own = new OwnRole(await Outside.OfSharedServerAsync());
+        var own = new OwnRole(new Outside(server));
         await own._outside.DoAsync($"CREATE ROLE {own._name} LOGIN");
         await own._outside.DoAsync($"CREATE DATABASE {own._name} OWNER {own._name}");
         return own;

@@ -29,7 +29,8 @@ public sealed class WatchHousekeepingTests
             options =>
             {
                 (options.MaxSize, options.AcquireTimeout) = (MaxSize, TimeSpan.FromSeconds(30));
-                options.Leaks.Threshold = options.Leaks.BusyThreshold = options.Leaks.AbandonAfter = TimeSpan.FromMilliseconds(300);
+                var soon = TimeSpan.FromMilliseconds(300);
+                (options.Leaks.Threshold, options.Leaks.BusyThreshold, options.Leaks.AbandonAfter) = (soon, soon, soon);
                 options.Leaks.InspectBackends = options.Leaks.TerminateRunning = true;
             },
             proxy: proxy);
