@@ -273,9 +273,13 @@ internal sealed class ConnectionOpener : IDisposable
         if (opened.IsNew)
         {
             _outage.Succeeded();
+            _parts.Opens.Succeeded(place);
+        }
+        else
+        {
+            _parts.Opens.FoundOneAtRest(place);
         }
 
-        _parts.Opens.Succeeded(place);
         _parts.Recorder.Record(FlightEventKind.Opened, place);
         Settle(_parts.Ledger[place], opened, blocking);
         Pump();

@@ -28,6 +28,9 @@ internal sealed class OpenTimes(int places, PoolClock clock)
         Volatile.Write(ref _begunAt[place], NotOpening);
     }
 
+    /// <summary>It brought what was at rest already, which proves nothing.</summary>
+    public void FoundOneAtRest(int place) => Volatile.Write(ref _begunAt[place], NotOpening);
+
     public void Failed(int place, Exception error)
     {
         Volatile.Write(ref _failedAt, clock.Exact);
