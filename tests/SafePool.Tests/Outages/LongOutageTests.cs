@@ -62,7 +62,6 @@ public sealed class LongOutageTests
     }
 
     [Fact(Skip = NpgsqlClearTests.Reason)]
-    [Trait("Conformance", "78")]
     public async Task RentAsync_CircuitIsOpenAndSomethingIsIdle_IsServed()
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
