@@ -16,6 +16,11 @@ namespace SafePool.Connections;
 /// <param name="closing">Ends every attempt.</param>
 internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnection> putBack, CancellationToken closing)
 {
+    private int _settingAside;
+
+    /// <summary>Whether what is idle may be set aside in this instant. Whoever waits afterwards and must not, because the circuit is open, is told so.</summary>
+    public bool IsSettingAside => Volatile.Read(ref _settingAside) > 0;
+
     /// <param name="blocking">On a thread that may block, and without one of the thread pool.</param>
     /// <param name="growing">It must be a new connection, though others are idle.</param>
     public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
@@ -61,6 +66,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
     {
         List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+        Interlocked.Increment(ref _settingAside);
         try
         {
             while (parts.Gate.TryTake(out var place))
@@ -84,6 +90,12 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
             foreach (var (slot, connection) in aside)
             {
                 putBack(slot, connection);
+            }
+
+            if (Interlocked.Decrement(ref _settingAside) == 0 && parts.Breaker.IsOpen)
+            {
+                // There was not enough for those who came meanwhile.
+                parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
             }
         }
     }
