@@ -61,7 +61,7 @@ public sealed class LongOutageTests
         await Outstanding.NoneAsync(server.Pool);
     }
 
-    [Fact(Skip = NpgsqlClearTests.Reason)]
+    [Fact]
     public async Task RentAsync_CircuitIsOpenAndSomethingIsIdle_IsServed()
     {
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());

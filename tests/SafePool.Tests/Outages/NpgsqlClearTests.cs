@@ -11,8 +11,6 @@ namespace SafePool.Tests.Outages;
 /// </summary>
 public sealed class NpgsqlClearTests
 {
-    public const string Reason = "Npgsql ends all connections of a data source when one open fails (NpgsqlClearTests), so nothing is left to serve from.";
-
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Fact]
