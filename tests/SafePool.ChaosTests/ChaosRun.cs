@@ -30,7 +30,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         _checks = new Checks(landscape, _journal);
         _random = new Random(seed);
         _schedule = new Schedule(_random.Next(), landscape.Middleman is not null, Chaos.OnlyFaults);
-        Tell($"SAFEPOOL_CHAOS_SEED={seed}, {(landscape.Middleman is null ? "directly" : "behind a pooler")}");
+        Tell($"SAFEPOOL_CHAOS_SEED={seed}, {(landscape.Middleman is null ? "directly" : landscape.Middleman.SharesSessions ? "behind a pooler by transaction" : "behind a pooler by session")}");
     }
 
     /// <summary>Null when everything held; else the whole story.</summary>
@@ -108,7 +108,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         var episode = _schedule.Next();
         Tell($"{episode}");
-        _journal.GrantedToRents = episode.Faults.Any(fault => fault.SilencesSessions) ? KnownFaults.WordsWithASilentServer : TimeSpan.Zero;
+        _journal.GrantedToWords = episode.Faults.Any(fault => fault.SilencesSessions) ? KnownFaults.WordsWithASilentServer : TimeSpan.Zero;
         round.Gate.Open();
         await Task.Delay(_random.Milliseconds(20, 500), TimeProvider.System);
         foreach (var fault in episode.Faults)

@@ -6,6 +6,9 @@ internal interface IMiddleman : IAsyncDisposable
     /// <summary>Gets how to connect through it.</summary>
     string ConnectionString { get; }
 
+    /// <summary>Gets whether sessions are given out by transaction, so that nothing is reset.</summary>
+    bool SharesSessions { get; }
+
     /// <summary>Lets running transactions end, and holds back everybody else.</summary>
     Task PauseAsync();
 

@@ -2,19 +2,26 @@ using SafePool.TestKit;
 
 namespace SafePool.ChaosTests;
 
-/// <summary>PgBouncer in session mode: sessions are the client's own, so nothing else about the pool is different.</summary>
+/// <summary>PgBouncer. In session mode sessions are the client's own, so nothing else about the pool is different.</summary>
 internal sealed class PgBouncerMiddleman : IMiddleman
 {
     private readonly PgBouncerServer _bouncer;
     private CancellationTokenSource? _pause;
     private Task _pausing = Task.CompletedTask;
 
-    private PgBouncerMiddleman(PgBouncerServer bouncer) => _bouncer = bouncer;
+    private PgBouncerMiddleman(PgBouncerServer bouncer, PoolMode mode)
+    {
+        _bouncer = bouncer;
+        SharesSessions = mode != PoolMode.Session;
+    }
 
     public string ConnectionString => _bouncer.ConnectionString;
 
-    public static async Task<IMiddleman> StartAsync(PostgresServer server)
-        => new PgBouncerMiddleman(await PgBouncerServer.StartAsync(server.ConnectionString, options => options.Users[Landscape.Role] = ""));
+    public bool SharesSessions { get; }
+
+    public static async Task<IMiddleman> StartAsync(PostgresServer server, PoolMode mode)
+        => new PgBouncerMiddleman(
+            await PgBouncerServer.StartAsync(server.ConnectionString, options => (options.Users[Landscape.Role], options.Mode) = ("", mode)), mode);
 
     public Task PauseAsync()
     {
