@@ -87,6 +87,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         var (isUnderLoad, drains) = (_random.Percent(67), _random.Percent(50));
         Tell($"closing{(isUnderLoad ? " under load" : "")}{(drains ? ", after a drain" : "")}");
+        round.StopLosing();
         if (isUnderLoad)
         {
             round.Gate.Open();
@@ -124,6 +125,12 @@ internal sealed class ChaosRun : IAsyncDisposable
 
         var recovery = await _checks.ServesAgainAsync(round);
         await _checks.QuietAsync(round);
+        if (_landscape.Middleman?.TakeLastWords() is { } lastWords)
+        {
+            _journal.Count("the pooler died");
+            Tell($"   the pooler died: {lastWords}");
+        }
+
         var memory = _checks.MemoryFlat();
         Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
     }

@@ -9,6 +9,9 @@ internal interface IMiddleman : IAsyncDisposable
     /// <summary>Gets whether sessions are given out by transaction, so that nothing is reset.</summary>
     bool SharesSessions { get; }
 
+    /// <summary>What it said when it ended by itself, which was undone at once; null when it did not since this was asked last.</summary>
+    string? TakeLastWords();
+
     /// <summary>Lets running transactions end, and holds back everybody else.</summary>
     Task PauseAsync();
 

@@ -54,7 +54,7 @@ internal sealed class Round
     public bool SetsPerLease { get; }
 
     /// <summary>Gets how many leases in a hundred are lost instead of being returned.</summary>
-    public double LosesPercent { get; }
+    public double LosesPercent { get; private set; }
 
     /// <summary>Gets how many leases were lost.</summary>
     public int Lost => Volatile.Read(ref _lost);
@@ -83,6 +83,9 @@ internal sealed class Round
 
     /// <summary>Gets the workers that are not at the gate, and what they are at.</summary>
     public IEnumerable<Worker> Busy => _workers.Where(worker => !worker.IsAtGate);
+
+    /// <summary>What is lost when the pool is closed nobody would look for.</summary>
+    public void StopLosing() => LosesPercent = 0;
 
     public void CountLost() => Interlocked.Increment(ref _lost);
 
