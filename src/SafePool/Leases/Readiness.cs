@@ -37,13 +37,50 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
             : new ValueTask<bool>(true);
     }
 
+    /// <summary>Waits for other words with the server over a connection in a place that is held, within the budget of the rent: false when that is over.</summary>
+    /// <remarks>A caller who blocks says them on his own thread, and nothing but Npgsql's timeouts bounds that.</remarks>
+    public ValueTask<bool> EndsInTimeAsync(LeaseSlot slot, ValueTask words, bool blocking, long deadline, CancellationToken cancellationToken)
+    {
+        return words.IsCompletedSuccessfully ? new ValueTask<bool>(true) : AwaitAsync(words.AsTask());
+
+        async ValueTask<bool> AwaitAsync(Task saying)
+        {
+            slot.Prepare(site: default, options: null);
+            try
+            {
+                await (blocking || deadline == long.MaxValue ? saying : saying.WaitAsync(Left(deadline), parts.Time, cancellationToken)).ConfigureAwait(false);
+                return true;
+            }
+            catch (Exception) when (!saying.IsCompleted)
+            {
+                returner.ReturnAfter(slot, IsFitAfterAsync(saying));
+                cancellationToken.ThrowIfCancellationRequested();
+                return false;
+            }
+            catch
+            {
+                await returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+                throw;
+            }
+        }
+    }
+
+    /// <summary>What was half said when its lease was given up is on no connection that anybody gets.</summary>
+    private static async Task<bool> IsFitAfterAsync(Task saying)
+    {
+        await saying.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return false;
+    }
+
+    private TimeSpan Left(long deadline) => parts.Clock.Until(deadline) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
+
     private async ValueTask<bool> WaitAsync(LeaseSlot slot, Task<bool> look, bool blocking, long deadline, CancellationToken cancellationToken)
     {
         // What nobody has rented yet: should it be given up here, there is no line to name.
         slot.Prepare(site: default, options: null);
-        var left = deadline == long.MaxValue ? TimeSpan.MaxValue : parts.Clock.Until(deadline);
+        var left = deadline == long.MaxValue ? TimeSpan.MaxValue : Left(deadline);
         var isSilence = left > PoolSettings.ReturnPatience;
-        var patience = isSilence ? PoolSettings.ReturnPatience : left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        var patience = isSilence ? PoolSettings.ReturnPatience : left;
         try
         {
             if (blocking ? look.Wait(patience, CancellationToken.None) : await ConnectionCare.IsOverAsync(look, patience, parts.Time, cancellationToken).ConfigureAwait(false))

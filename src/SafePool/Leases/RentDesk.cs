@@ -96,6 +96,7 @@ internal sealed class RentDesk
         {
             if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None)))
             {
+                _ = Synchronously.Result(_readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), blocking: true, long.MaxValue, CancellationToken.None));
                 lease = Synchronously.Result(IssueAsync(slot, request));
                 return true;
             }
@@ -132,7 +133,7 @@ internal sealed class RentDesk
         var deadline = _parts.Clock.After(begun, patience);
 
         // A caller who will not wait for a lease waits for the sign of life of the one that was there.
-        var probeDeadline = patience == TimeSpan.Zero ? long.MaxValue : deadline;
+        var lookDeadline = patience == TimeSpan.Zero ? _parts.Clock.After(begun, PoolSettings.ReturnPatience) : deadline;
         var returning = held is not null;
         while (true)
         {
@@ -156,7 +157,8 @@ internal sealed class RentDesk
                     : throw _refusals.Of(admission, request, begun);
             }
 
-            if (await _readiness.TryMakeReadyAsync(slot, request.Blocking, probeDeadline, request.CancellationToken).ConfigureAwait(false))
+            if (await _readiness.TryMakeReadyAsync(slot, request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false)
+                && await _readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false))
             {
                 return await IssueAsync(slot, request).ConfigureAwait(false);
             }
@@ -190,17 +192,6 @@ internal sealed class RentDesk
         slot.Prepare(request.Site, request.Options);
         try
         {
-            if (_parts.Timeouts.ForRent(request.Options) is { } sql)
-            {
-                await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
-            }
-            else if (_parts.Path.SetsPerLease
-                && _parts.Source.Identify(slot.Connection!) is { } physical
-                && !await _parts.Timeouts.TrySetAsync(slot.Connection!, physical.BackendId, request.Options, request.Blocking).ConfigureAwait(false))
-            {
-                LeaveSessionMode();
-            }
-
             if (_parts.Settings.LeaseRented is { } hook)
             {
                 await Hooks.RunAsync(hook, slot.Connection!, request.Blocking, request.CancellationToken).ConfigureAwait(false);
@@ -220,6 +211,21 @@ internal sealed class RentDesk
         }
 
         return lease;
+    }
+
+    /// <summary>Says to the server what timeouts this lease has, if start-up options have not said it. Completes synchronously when there is nothing to say.</summary>
+    private async ValueTask SayTimeoutsAsync(LeaseSlot slot, RentRequest request)
+    {
+        if (_parts.Timeouts.ForRent(request.Options) is { } sql)
+        {
+            await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
+        }
+        else if (_parts.Path.SetsPerLease
+            && _parts.Source.Identify(slot.Connection!) is { } physical
+            && !await _parts.Timeouts.TrySetAsync(slot.Connection!, physical.BackendId, request.Options, request.Blocking).ConfigureAwait(false))
+        {
+            LeaveSessionMode();
+        }
     }
 
     /// <summary>A connection met another backend than its own: none of them has one of its own, and none may be reset.</summary>

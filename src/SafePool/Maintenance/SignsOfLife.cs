@@ -15,23 +15,17 @@ internal sealed class SignsOfLife(PoolParts parts)
     private long _rents;
     private long _oldest = long.MaxValue;
 
-    /// <summary>Whether a round must be made for their sake.</summary>
+    /// <summary>Whether a round must be made for their sake; asked at every tick.</summary>
     public bool AreDue(int idle)
     {
-        if (parts.Clock.Exact < _nextRound)
-        {
-            return false;
-        }
-
         var rents = parts.Ledger.TotalRents;
-        var wereAllTouched = rents - _rents >= idle;
-        _rents = rents;
-        if (wereAllTouched)
+        if (rents - _rents >= Math.Max(1, idle))
         {
+            _rents = rents;
             _nextRound = parts.Clock.After(parts.Clock.Exact, parts.Settings.ProbeAfterIdle);
         }
 
-        return !wereAllTouched;
+        return parts.Clock.Exact >= _nextRound;
     }
 
     /// <summary>Whether this one is to be asked now.</summary>

@@ -215,7 +215,8 @@ public sealed class IdleSweepTests
         scripted.Source.DuringExecutes = null;
         answer.SetResult();
 
-        await scripted.UntilAsync(pool => pool is { Leased: 1, Idle: 1 });
+        // It was given up after two seconds.
+        await scripted.UntilAsync(pool => pool is { Leased: 1, Idle: 0, Quarantined: 0, TotalClosed: 1 });
         scripted.Tick(2 * TicksPerSecond);
         Assert.Empty(scripted.Source.LitteredAtRest);
     }

@@ -55,7 +55,7 @@ public sealed class ServerVerdictTests : IAsyncLifetime
         await scene.BusyAsync(2);
         _proxy.Stall();
 
-        var error = await scene.FailAsync<PoolExhaustedException>(TimeSpan.FromSeconds(3.5));
+        var error = await scene.FailAsync<PoolExhaustedException>(TimeSpan.FromSeconds(5));
 
         AssertFirst(error.Diagnosis, PoolVerdict.ServerUnreachable, 2);
         Assert.StartsWith("2 commands have had no answer for ", error.Diagnosis.Evidence[0].Text, StringComparison.Ordinal);
