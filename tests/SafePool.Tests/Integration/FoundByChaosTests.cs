@@ -91,6 +91,26 @@ public sealed class FoundByChaosTests
         await Record.ExceptionAsync(() => running);
     }
 
+    /// <summary>A session that died unseen is no reason to fail where a probe would have found it out: another one will do.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RentAsync_TimeoutToSetOnASessionThatHasDied_GetsAnother(bool blocking)
+    {
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.WatchServer, options.ProbeAfterQuiet, options.ProbeAfterIdle) = (1, false, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan));
+        await using (var first = await server.Pool.RentAsync(Cancellation))
+        {
+            await server.TerminateAsync(first.Session());
+        }
+
+        var rent = new RentOptions { StatementTimeout = TimeSpan.FromSeconds(5) };
+        await using var lease = blocking ? server.Pool.Rent(rent) : await server.Pool.RentAsync(rent, Cancellation);
+
+        await lease.DoAsync("SELECT 1");
+        Assert.Equal((2, 1), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
     /// <summary>A drop-in gives its place back when it closes. One that was broken before anybody listened never tells, and its place is lost for good.</summary>
     [Fact]
     public async Task OpenConnectionAsync_ConnectionBrokeBeforeItWasHandedOut_GivesThePlaceBack()
