@@ -98,7 +98,8 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
                     return true;
                 }
 
-                await returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+                // Not on this rent's time: retiring one that is too old takes words with the server, and that may be silent.
+                returner.Retire(slot);
                 return false;
             }
         }
