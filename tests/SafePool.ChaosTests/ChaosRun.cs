@@ -131,7 +131,7 @@ internal sealed class ChaosRun : IAsyncDisposable
             Tell($"   the pooler died: {lastWords}");
         }
 
-        var memory = _checks.MemoryFlat();
+        var memory = await _checks.MemoryFlatAsync();
         Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
     }
 

@@ -73,14 +73,14 @@ internal sealed class AsyncWorker(Round round, int number, int seed) : Worker(ro
             var session = isDropIn
                 ? new Session(await Round.Pool.OpenConnectionAsync(token))
                 : new Session(await (options is null ? Round.Pool.RentAsync(token) : Round.Pool.RentAsync(options, token)));
-            Rented(how, from, budget, HasWords(options));
+            Rented(how, from, budget, hasWords: false);
             return session;
         }
 #pragma warning disable CA1031 // What may be thrown is what is tested.
         catch (Exception error)
 #pragma warning restore CA1031
         {
-            Refused(how, from, budget, HasWords(options), error, token);
+            Refused(how, from, budget, hasWords: false, error, token);
             return null;
         }
     }

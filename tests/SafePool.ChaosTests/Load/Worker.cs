@@ -49,7 +49,7 @@ internal abstract class Worker(Round round, string name, int seed)
 
     protected TimeSpan BudgetOf(RentOptions? options) => options?.AcquireTimeout ?? Round.AcquireTimeout;
 
-    /// <summary>Whether the rent has something to set on the session before it gets it.</summary>
+    /// <summary>Whether the rent has something to set on the session first, on the thread of its caller.</summary>
     protected bool HasWords(RentOptions? options) => options?.StatementTimeout is not null || Round.SetsPerLease;
 
     protected void Rented(string how, long from, TimeSpan budget, bool hasWords)
@@ -62,8 +62,7 @@ internal abstract class Worker(Round round, string name, int seed)
     {
         Round.Journal.Count($"rent {how}: {Describe(error)}");
         Round.Journal.Took($"{Name}: rent {how} that failed with {Describe(error)}", from, Granted(budget, hasWords));
-        var tellsErrors = Round.TellsErrorsOfOpens || (hasWords && KnownFaults.WordsWithADeadSessionSurface);
-        if (RentFailures.FaultOf(error, Round.IsClosed, tellsErrors, own) is { } fault)
+        if (RentFailures.FaultOf(error, Round.IsClosed, Round.TellsErrorsOfOpens, own) is { } fault)
         {
             Round.Journal.Violate($"{Name}: rent {how} failed with {fault}: {error}");
         }
