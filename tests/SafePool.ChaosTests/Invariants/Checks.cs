@@ -45,7 +45,7 @@ internal sealed class Checks(Landscape landscape, Journal journal)
         round.Gate.Close();
         await CheckAsync("every request ends", () => Eventually.True(() => !round.Busy.Any(), "no worker is at work", _quiet), () => round.Busy);
         journal.Judge();
-        await CheckAsync("lost leases are found", () => Eventually.True(() => AreFound(round), "each is reported as lost", _settled), () => [$"{round.Lost} lost, {round.Found} found"]);
+        await CheckAsync("lost leases are found", () => Eventually.True(() => AreFound(round), "each is reported as lost", _settled), () => [$"{round.Lost} lost, {round.Found} found", .. round.Losses]);
         await CheckAsync("gauges go back to zero", () => Outstanding.NoneAsync(round.Pool, _settled));
         await CheckAsync("commands end with their leases", () => Eventually.True(() => round.Stragglers.Running == 0, "no command is left", _settled));
         await CheckAsync("permits are conserved", () => RollCall.CallAsync(round));

@@ -39,7 +39,7 @@ internal sealed class AsyncWorker(Round round, int number, int seed) : Worker(ro
         if (session.Lease is not null && Random.Percent(Round.LosesPercent))
         {
             // Nobody has it any more.
-            Round.CountLost();
+            Round.Lose(session);
             return;
         }
 

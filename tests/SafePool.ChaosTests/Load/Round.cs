@@ -8,6 +8,7 @@ internal sealed class Round
     private readonly Worker[] _workers;
     private volatile bool _isOver;
     private volatile bool _isClosed;
+    private readonly System.Collections.Concurrent.ConcurrentQueue<Func<string>> _evidence = [];
     private int _lost;
     private int _found;
 
@@ -87,7 +88,16 @@ internal sealed class Round
     /// <summary>What is lost when the pool is closed nobody would look for.</summary>
     public void StopLosing() => LosesPercent = 0;
 
-    public void CountLost() => Interlocked.Increment(ref _lost);
+    /// <summary>Nobody has this one any more. What it was last used for is told if it is not found.</summary>
+    public void Lose(Session session)
+    {
+        Interlocked.Increment(ref _lost);
+        var (lost, use, connection) = (session.Lease!.Value.Id, session.Use, new WeakReference<Npgsql.NpgsqlConnection>(session.Connection));
+        _evidence.Enqueue(() => $"lease {lost} after {use}, {(connection.TryGetTarget(out var left) ? left.FullState : "collected")}");
+    }
+
+    /// <summary>What is known about each lease that was lost.</summary>
+    public IEnumerable<string> Losses => _evidence.Select(tell => tell());
 
     public void Start()
     {
