@@ -121,6 +121,7 @@ public sealed class PostgresServer : IAsyncDisposable
         CancellationToken cancellationToken)
     {
         var data = await run.CreateClusterAsync(binaries, cancellationToken);
+        await PutFirstAsync(Path.Combine(data, "pg_hba.conf"), options.HostBasedAccess, cancellationToken);
         return await StartAsync(new PostgresServer(binaries, data), options.Settings, cancellationToken);
     }
 
@@ -161,6 +162,13 @@ public sealed class PostgresServer : IAsyncDisposable
         await connection.OpenAsync(cancellationToken);
         await using var command = new NpgsqlCommand(sql, connection);
         return await command.ExecuteScalarAsync(cancellationToken);
+    }
+
+    /// <summary>The first line that fits counts. The file is written over, so that it stays the server's own.</summary>
+    private static async Task PutFirstAsync(string file, IEnumerable<string> lines, CancellationToken cancellationToken)
+    {
+        var others = await File.ReadAllLinesAsync(file, cancellationToken);
+        await File.WriteAllLinesAsync(file, lines.Concat(others), cancellationToken);
     }
 
     private static string Line(KeyValuePair<string, string> setting)

@@ -13,4 +13,8 @@ public sealed class PostgresServerOptions
         // Files below the data directory, so that a killed server leaves nothing in /dev/shm.
         ["dynamic_shared_memory_type"] = "mmap",
     };
+
+    /// <summary>Gets the lines to put before the kit's own in pg_hba.conf, which let everybody in: <c>host all app 127.0.0.1/32 scram-sha-256</c>.</summary>
+    /// <remarks>The kit itself comes as <c>postgres</c> and must be let in without a password.</remarks>
+    public IList<string> HostBasedAccess { get; } = [];
 }

@@ -70,6 +70,8 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
+    public ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     public PhysicalConnection? Identify(NpgsqlConnection connection)
     {
         lock (_gate)

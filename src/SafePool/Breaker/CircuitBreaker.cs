@@ -30,8 +30,10 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     private long _failingSince = Never;
     private long _lastFailure = long.MinValue;
     private long _notBefore = long.MinValue;
+    private long _probingSince;
     private TimeSpan _pause = settings.ProbeInterval;
     private bool _isSuspicious;
+    private TimeSpan _lastOutage;
 
     public bool IsEnabled => settings.Enabled;
 
@@ -45,14 +47,14 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     /// <summary>Whether nothing is known against the server.</summary>
     public bool IsWell => !IsFailing && !Volatile.Read(ref _isSuspicious);
 
-    /// <summary>For how long no open has succeeded; zero while they do.</summary>
+    /// <summary>For how long no open has succeeded; while they do, how long the last outage was.</summary>
     public TimeSpan FailingFor
     {
         get
         {
             lock (_gate)
             {
-                return _failingSince == Never ? TimeSpan.Zero : clock.Since(_failingSince);
+                return _failingSince == Never ? _lastOutage : clock.Since(_failingSince);
             }
         }
     }
@@ -97,8 +99,9 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             var now = clock.Exact;
             var isFirst = _failingSince == Never;
             _failingSince = Math.Min(_failingSince, begunAt);
-            if (_state == CircuitState.Probing)
+            if (_state == CircuitState.Probing && begunAt >= _probingSince)
             {
+                // The probe, not an open that had begun before the circuit opened.
                 _state = CircuitState.Open;
             }
 
@@ -123,6 +126,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
         lock (_gate)
         {
             var wasOpen = _state != CircuitState.Closed;
+            _lastOutage = _failingSince == Never ? _lastOutage : clock.Since(_failingSince);
             _state = CircuitState.Closed;
             _failingSince = Never;
             _lastFailure = _notBefore = long.MinValue;
@@ -170,6 +174,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             }
 
             _state = CircuitState.Probing;
+            _probingSince = clock.Exact;
             return true;
         }
     }

@@ -70,21 +70,21 @@ internal sealed class Outage(PoolParts parts)
         var waiting = parts.Gate.Read().Waiting;
         parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
         parts.Recorder.Record(FlightEventKind.CircuitOpened);
-        Log.CircuitOpened(parts.Logger, parts.Settings.Name, parts.Breaker.FailingFor.TotalSeconds, waiting, parts.Opens.LastError);
+        Log.CircuitOpened(parts.Logger, parts.Settings.Name, parts.Breaker.FailingFor.TotalSeconds, waiting, parts.Opens.LastFailure);
     }
 
     private void Answered()
     {
-        var failedFor = parts.Breaker.FailingFor;
+        var wasFailing = parts.Breaker.IsFailing;
         var wasOpen = parts.Breaker.Answered();
         if (wasOpen)
         {
             parts.Recorder.Record(FlightEventKind.CircuitClosed);
         }
 
-        if (wasOpen || failedFor > TimeSpan.Zero)
+        if (wasOpen || wasFailing)
         {
-            Log.CircuitClosed(parts.Logger, parts.Settings.Name, failedFor.TotalSeconds, wasOpen ? "is closed" : "had stayed closed");
+            Log.CircuitClosed(parts.Logger, parts.Settings.Name, parts.Breaker.FailingFor.TotalSeconds, wasOpen ? "is closed" : "had stayed closed");
         }
     }
 

@@ -32,10 +32,11 @@ internal sealed class ServerWatch
         var counts = _parts.Gate.Read();
         if (_parts.Settings.WatchServer
             && _parts.Breaker.IsWell
-            && counts.Places > counts.Vacant + counts.Opening
-            && _parts.Source.KeepWatching(_onLost))
+            && counts.Places > counts.Vacant + counts.Opening)
         {
+            // First: a connection that is opened now may be lost before the next look, and what there is now with it.
             Volatile.Write(ref _generation, _parts.Physicals.Generation);
+            _parts.Source.KeepWatching(_onLost);
         }
     }
 

@@ -33,6 +33,9 @@ internal sealed class ConnectionOpener : IDisposable
     /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
     public int Rearranged => Volatile.Read(ref _rearranged);
 
+    /// <summary>Whether an open may have set aside in this instant what is idle.</summary>
+    public bool IsSettingAside => _connector.IsSettingAside;
+
     /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
     public required Action<LeaseSlot> Retire { get; init; }
 
@@ -270,9 +273,13 @@ internal sealed class ConnectionOpener : IDisposable
         if (opened.IsNew)
         {
             _outage.Succeeded();
+            _parts.Opens.Succeeded(place);
+        }
+        else
+        {
+            _parts.Opens.FoundOneAtRest(place);
         }
 
-        _parts.Opens.Succeeded(place);
         _parts.Recorder.Record(FlightEventKind.Opened, place);
         Settle(_parts.Ledger[place], opened, blocking);
         Pump();

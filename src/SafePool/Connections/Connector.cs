@@ -16,12 +16,25 @@ namespace SafePool.Connections;
 /// <param name="closing">Ends every attempt.</param>
 internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnection> putBack, CancellationToken closing)
 {
+    private int _settingAside;
+
+    /// <summary>Whether what is idle may be set aside in this instant. Whoever waits afterwards and must not, because the circuit is open, is told so.</summary>
+    public bool IsSettingAside => Volatile.Read(ref _settingAside) > 0;
+
     /// <param name="blocking">On a thread that may block, and without one of the thread pool.</param>
     /// <param name="growing">It must be a new connection, though others are idle.</param>
     public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
     {
+        // A failed open costs all that there is. So one that has something to lose finds out first whether it would fail.
+        var counts = parts.Gate.Read();
+        var hasOthers = counts.Places > counts.Vacant + counts.Opening;
         if (blocking)
         {
+            if (hasOthers)
+            {
+                await parts.Source.KnockAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+            }
+
             return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
         }
 
@@ -29,6 +42,11 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, closing);
         try
         {
+            if (hasOthers)
+            {
+                await parts.Source.KnockAsync(blocking: false, either.Token).ConfigureAwait(false);
+            }
+
             var opened = growing
                 ? await OpenAside(either.Token).ConfigureAwait(false)
                 : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
@@ -48,6 +66,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
     {
         List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+        Interlocked.Increment(ref _settingAside);
         try
         {
             while (parts.Gate.TryTake(out var place))
@@ -71,6 +90,12 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
             foreach (var (slot, connection) in aside)
             {
                 putBack(slot, connection);
+            }
+
+            if (Interlocked.Decrement(ref _settingAside) == 0 && parts.Breaker.IsOpen)
+            {
+                // There was not enough for those who came meanwhile.
+                parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
             }
         }
     }

@@ -19,6 +19,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
     ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
 
+    /// <summary>Finds out whether the server lets another connection in, at no risk for those that exist. Throws what an open would throw.</summary>
+    ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken);
+
     /// <summary>The physical connection behind an open object; null when it is not known, or gone.</summary>
     PhysicalConnection? Identify(NpgsqlConnection connection);
 

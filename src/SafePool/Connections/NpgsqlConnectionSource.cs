@@ -24,11 +24,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ServerPath _path;
     private readonly ServerDataSource _server;
     private readonly ControlConnection _control;
-    private readonly SessionGreeting _greeting;
-    private readonly PathFinder _finder;
-
-    // Where the newest connection leads: of several hosts, the one to watch.
-    private HostName? _host;
+    private readonly PhysicalOpening _opening;
 
     public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
     {
@@ -36,8 +32,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _path = path;
         _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
-        _greeting = new SessionGreeting(settings);
-        _finder = new PathFinder(settings, path, _server, _greeting, clock, logger);
+        _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
     }
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
@@ -55,39 +50,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         return null;
     }
 
-    public async ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            var server = _server.Current;
-            try
-            {
-                if (await TryOpenAsync(server, blocking, cancellationToken).ConfigureAwait(false) is { } opened)
-                {
-                    return opened;
-                }
-            }
-            catch (PostgresException refused)
-            {
-                // Once more if it is worth it.
-                if (_finder.TryDoWithoutOptions(refused, server))
-                {
-                    continue;
-                }
+    public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
 
-                if (PoolerErrors.Explain(refused) is { } explained)
-                {
-                    throw explained;
-                }
-
-                throw;
-            }
-            catch (ObjectDisposedException) when (server != _server.Current)
-            {
-                // Replaced in the meantime.
-            }
-        }
-    }
+    public ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(blocking, cancellationToken);
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
     {
@@ -199,20 +164,20 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections)
         => _control.InspectAsync(connections.Where(IsDirect));
 
-    public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_host);
+    public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_opening.NewestHost);
 
-    public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_host, lost);
+    public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_opening.NewestHost, lost);
 
     public void Clear()
     {
         _server.Clear();
-        ForgetHosts(_server.Current);
+        PhysicalOpening.ForgetHosts(_server.Current);
     }
 
     public void Dispose()
     {
         _server.Dispose();
-        _finder.Dispose();
+        _opening.Dispose();
 
         // What it closes, it closes by itself.
         _ = _control.DisposeAsync().AsTask();
@@ -221,76 +186,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public async ValueTask DisposeAsync()
     {
         await _server.DisposeAsync().ConfigureAwait(false);
-        _finder.Dispose();
+        _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
     }
-
-    /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
-    private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource server, bool blocking, CancellationToken cancellationToken)
-    {
-        var generation = _physicals.Generation;
-        var connection = server.CreateConnection();
-        try
-        {
-            if (blocking)
-            {
-                connection.Open();
-            }
-            else
-            {
-                await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
-            }
-        }
-        catch (Exception error) when (SqlStates.IsCuredByWaiting(error) && !SqlStates.IsServerFull(error))
-        {
-            ForgetHosts(server);
-            throw;
-        }
-
-        var identity = connection.PostgresParameters;
-        if (_physicals.Find(identity) is { } known)
-        {
-            return new OpenedConnection(connection, known, IsNew: false);
-        }
-
-        _host = HostName.Of(connection);
-        var (backendId, isDirect) = (0, false);
-        Exception? failure = null;
-        try
-        {
-            backendId = await _greeting.AskBackendIdAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            isDirect = backendId == connection.ProcessID;
-            if (!_path.IsKnown)
-            {
-                await _finder.ExploreAsync(connection, server, backendId, blocking, cancellationToken).ConfigureAwait(false);
-            }
-
-            if (server != _server.Current)
-            {
-                // Its data source is disposed, so this ends it.
-                connection.Close();
-                return null;
-            }
-
-            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            if (connection.FullState != ConnectionState.Open)
-            {
-                // A hook may have swallowed what it met.
-                throw new NpgsqlException("The connection broke while it was being prepared.", new IOException());
-            }
-        }
-        catch (Exception error)
-        {
-            failure = PoolerErrors.Explain(error) ?? error;
-        }
-
-        var physical = _physicals.Register(identity, generation, isDirect);
-        physical.BackendId = backendId;
-        return new OpenedConnection(connection, physical, IsNew: true, failure);
-    }
-
-    /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
-    private static void ForgetHosts(NpgsqlDataSource server) => (server as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
 
     private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };
 

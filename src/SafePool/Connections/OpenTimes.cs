@@ -10,11 +10,15 @@ internal sealed class OpenTimes(int places, PoolClock clock)
 
     private readonly long[] _begunAt = Enumerable.Repeat(NotOpening, places).ToArray();
     private Exception? _lastError;
+    private Exception? _lastFailure;
     private long _failedAt;
     private long _lastTicks = -1;
 
     /// <summary>What the last open failed with; null after one that succeeded.</summary>
     public Exception? LastError => Volatile.Read(ref _lastError);
+
+    /// <summary>What the last open that failed failed with, whatever came after it.</summary>
+    public Exception? LastFailure => Volatile.Read(ref _lastFailure);
 
     public void Began(int place) => Volatile.Write(ref _begunAt[place], clock.Exact);
 
@@ -28,9 +32,13 @@ internal sealed class OpenTimes(int places, PoolClock clock)
         Volatile.Write(ref _begunAt[place], NotOpening);
     }
 
+    /// <summary>It brought what was at rest already, which proves nothing.</summary>
+    public void FoundOneAtRest(int place) => Volatile.Write(ref _begunAt[place], NotOpening);
+
     public void Failed(int place, Exception error)
     {
         Volatile.Write(ref _failedAt, clock.Exact);
+        Volatile.Write(ref _lastFailure, error);
         Volatile.Write(ref _lastError, error);
         Volatile.Write(ref _begunAt[place], NotOpening);
     }

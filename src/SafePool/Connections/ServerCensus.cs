@@ -6,18 +6,19 @@ namespace SafePool.Connections;
 /// <summary>How many connections a server has room for, and who has them.</summary>
 internal sealed record ServerCensus
 {
-    // What others do is hidden from an ordinary role, their application's name too; whose they are is not.
+    // What others do is hidden from an ordinary role, their application's name too; whose they are is not. The limits of role and database do not bind superusers.
     private const string Sql =
         """
         SELECT current_setting('max_connections')::int,
                current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
-               (SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
-               (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
+               CASE WHEN rolsuper THEN -1 ELSE (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) END,
+               CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END,
                pg_backend_pid(),
                ARRAY(SELECT format('%s %s', count(*), coalesce(nullif(application_name, ''), 'of ' || usename, 'of nobody known'))
                      FROM pg_stat_activity WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
                      GROUP BY coalesce(nullif(application_name, ''), 'of ' || usename, 'of nobody known')
                      ORDER BY count(*) DESC LIMIT 5)
+        FROM pg_roles WHERE rolname = session_user
         """;
 
     public required int MaxConnections { get; init; }

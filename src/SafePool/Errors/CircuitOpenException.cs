@@ -6,8 +6,8 @@ namespace SafePool;
 /// </remarks>
 public sealed class CircuitOpenException : PoolException
 {
-    internal CircuitOpenException(PoolSnapshot snapshot, TimeSpan failingFor, TimeSpan retryAfter)
-        : base(Errors.Sentences.CircuitOpen(snapshot, failingFor, retryAfter), snapshot, snapshot.LastConnectError)
+    internal CircuitOpenException(PoolSnapshot snapshot, TimeSpan failingFor, TimeSpan retryAfter, Exception? lastFailure)
+        : base(Errors.Sentences.CircuitOpen(snapshot, failingFor, retryAfter, lastFailure), snapshot, lastFailure)
     {
         FailingFor = failingFor;
         RetryAfter = retryAfter;

@@ -29,9 +29,9 @@ internal static class Sentences
         return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}";
     }
 
-    public static string CircuitOpen(PoolSnapshot pool, TimeSpan failingFor, TimeSpan retryAfter)
+    public static string CircuitOpen(PoolSnapshot pool, TimeSpan failingFor, TimeSpan retryAfter, Exception? lastFailure)
     {
-        var cause = pool.LastConnectError is { } error ? $" Last failure: {error.Message}" : "";
+        var cause = lastFailure is { } error ? $" Last failure: {error.Message}" : "";
         return $"Pool '{pool.Name}' cannot connect: no open has succeeded for {Duration(failingFor)}, so rents fail at once; {Counts(pool)}. Next attempt in {Duration(retryAfter)}.{cause}";
     }
 

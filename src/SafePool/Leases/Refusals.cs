@@ -27,7 +27,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
                 return Told(Rejection(admission.Counts, request));
             case AdmissionOutcome.CircuitOpen:
                 parts.Totals.CountRejected();
-                return new CircuitOpenException(Snapshots.Of(parts, admission.Counts), parts.Breaker.FailingFor, parts.Breaker.RetryAfter);
+                return new CircuitOpenException(Snapshots.Of(parts, admission.Counts), parts.Breaker.FailingFor, parts.Breaker.RetryAfter, parts.Opens.LastFailure);
             case AdmissionOutcome.Stuck:
                 parts.Totals.CountRejected();
                 parts.Recorder.Record(FlightEventKind.Rejected, site: request.Site);

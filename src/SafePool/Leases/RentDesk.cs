@@ -258,7 +258,7 @@ internal sealed class RentDesk
     {
         // First, because it may find that the circuit is to open now. The other way round, a circuit that opens in between would leave this one waiting.
         _opener.Pump();
-        if (OfHopeless() is { } hopeless && _parts.Gate.TryLeave(waiter, hopeless))
+        if (!_opener.IsSettingAside && OfHopeless() is { } hopeless && _parts.Gate.TryLeave(waiter, hopeless))
         {
             return;
         }

@@ -163,6 +163,35 @@ public sealed class OutageTests
         Assert.NotEqual(CircuitState.Closed, scripted.Snapshot.Circuit);
     }
 
+    /// <summary>A probe sets aside what is idle for the instant in which it begins to connect; whoever rents in that instant must not hear that there is nothing.</summary>
+    [Fact]
+    [Trait("Conformance", "78")]
+    public async Task RentAsync_InTheInstantInWhichAProbeHasSetTheIdleAside_IsServedIfThereIsEnough()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.Breaker.TripAfter) = (3, TimeSpan.FromSeconds(1)));
+        var kept = await scripted.BeginRent();
+        scripted.Source.FailOpensWith = _refused;
+        var waiting = scripted.BeginRent(TimeSpan.FromMinutes(1));
+        await scripted.UntilAsync(pool => pool.LastConnectError is not null);
+        await TripAsync(scripted);
+        await Assert.ThrowsAsync<CircuitOpenException>(() => waiting);
+        await kept.DisposeAsync();
+        Task<Lease>[] rents = [];
+        scripted.Source.BeforeNextOpen(() => rents = [scripted.BeginRent(TimeSpan.FromMinutes(1)), scripted.BeginRent(TimeSpan.FromMinutes(1))]);
+
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return rents.Length == 2;
+            },
+            "a probe has begun");
+
+        await using var served = await rents[0];
+        await Assert.ThrowsAsync<CircuitOpenException>(() => rents[1]);
+        Assert.Equal((1, 0), (scripted.Snapshot.Leased, scripted.Snapshot.Waiting));
+    }
+
     [Fact]
     [Trait("Conformance", "79")]
     public async Task CircuitIsOpen_AProbeFailsAndTheNextSucceeds_ClosesWithoutARequest()

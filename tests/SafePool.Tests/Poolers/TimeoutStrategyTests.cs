@@ -20,7 +20,7 @@ public sealed class TimeoutStrategyTests
     public async Task RentAsync_ManyAtOnceOnANewPool_FindThePathOnceAndLoseNoConnection(PoolMode mode)
     {
         await using var gateway = await Gateway.BouncerAsync(mode);
-        await using var pool = await gateway.PoolAsync(options => (options.MaxSize, options.StatementTimeout) = (Leases, _timeout));
+        await using var pool = await gateway.PoolAsync(options => (options.MaxSize, options.StatementTimeout, options.WatchServer) = (Leases, _timeout, false));
 
         for (var round = 0; round < 3; round++)
         {
@@ -160,7 +160,7 @@ public sealed class TimeoutStrategyTests
     public async Task RentAsync_PoolerBySessionBecomesOneByTransaction_IsFoundOutWithoutASetLeftBehind()
     {
         await using var gateway = await Gateway.BouncerAsync(PoolMode.Session);
-        await using var pool = await gateway.PoolAsync(options => (options.MaxSize, options.StatementTimeout) = (1, _timeout));
+        await using var pool = await gateway.PoolAsync(options => (options.MaxSize, options.StatementTimeout, options.WatchServer) = (1, _timeout, false));
         await using (var before = await pool.Pool.RentAsync(Cancellation))
         {
             Assert.Equal("1234ms", await before.AskAsync<string>(Show));

@@ -107,7 +107,10 @@ public sealed class ServerVerdictTests : IAsyncLifetime
     public async Task ServerFull_ThePoolHasNone_CannotConnectAndRecoversByItself()
     {
         await using var full = await FullServer.StartAsync(room: 0);
-        await using var scene = await Scene.CreateAsync(4, server: full.ConnectionString);
+        await using var scene = await Scene.CreateAsync(
+            4,
+            options => (options.Breaker.ProbeInterval, options.Breaker.MaxProbeInterval) = (TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(1)),
+            server: full.ConnectionString);
 
         var error = await scene.FailAsync<ConnectTimeoutException>();
 

@@ -1,0 +1,96 @@
+using Npgsql;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>Finds out whether the server lets another connection in, before Npgsql is asked for one.</summary>
+/// <remarks>
+/// <para>
+/// When an open fails Npgsql takes the server for gone: it ends everything that is idle, and what is in use when that is closed, however healthy. A pool that has connections would lose them
+/// all to a full server, or to a firewall that lets nobody new in. So such a pool knocks first, with a connection outside of Npgsql's pool, which is closed at once.
+/// </para>
+/// <para>
+/// It costs one more connect, once for a burst: an open that succeeded within the last second is proof enough, and those who open at the same time share one knock. With several hosts nobody
+/// knocks: Npgsql keeps those of each host apart. The knock uses the place of the open that it precedes, so there is no socket beyond <c>MaxSize</c>.
+/// </para>
+/// </remarks>
+internal sealed class Knock(PoolSettings settings, ServerDataSource server, TimeProvider clock) : IDisposable
+{
+    private static readonly TimeSpan _proofLasts = TimeSpan.FromSeconds(1);
+
+    private readonly Lock _gate = new();
+    private long _provenAt = long.MinValue;
+    private NpgsqlDataSource? _unpooled;
+    private string? _text;
+    private Task? _underWay;
+
+    /// <summary>A connection was opened just now.</summary>
+    public void NoteOpened() => Volatile.Write(ref _provenAt, clock.GetTimestamp());
+
+    /// <summary>Throws what an open would throw.</summary>
+    public async ValueTask AskAsync(bool blocking, CancellationToken cancellationToken)
+    {
+        if (server.Current is NpgsqlMultiHostDataSource || IsProven())
+        {
+            return;
+        }
+
+        if (blocking)
+        {
+            Unpooled().OpenConnection().Dispose();
+            NoteOpened();
+        }
+        else
+        {
+            await Shared().WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    public void Dispose() => _unpooled?.Dispose();
+
+    private bool IsProven() => Volatile.Read(ref _provenAt) is var at and not long.MinValue && clock.GetElapsedTime(at) < _proofLasts;
+
+    private Task Shared()
+    {
+        lock (_gate)
+        {
+            return _underWay is { IsCompleted: false } ? _underWay : _underWay = Task.Run(AskOnceAsync);
+        }
+    }
+
+    private async Task AskOnceAsync()
+    {
+        using var patience = new CancellationTokenSource(settings.ConnectTimeout, clock);
+        try
+        {
+            var connection = await Unpooled().OpenConnectionAsync(patience.Token).ConfigureAwait(false);
+            await connection.DisposeAsync().ConfigureAwait(false);
+            NoteOpened();
+        }
+        catch (OperationCanceledException late)
+        {
+            throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.ConnectTimeout)}).", new TimeoutException(null, late));
+        }
+    }
+
+    private NpgsqlDataSource Unpooled()
+    {
+        var text = server.Text;
+        lock (_gate)
+        {
+            if (_unpooled is { } known && _text == text)
+            {
+                return known;
+            }
+        }
+
+        // Outside of the lock: it calls the user.
+        var fresh = ServerDataSource.Build(settings, new NpgsqlConnectionStringBuilder(text) { Pooling = false }.ConnectionString);
+        lock (_gate)
+        {
+            (_unpooled, _text) = (fresh, text);
+        }
+
+        return fresh;
+    }
+}

@@ -1,0 +1,40 @@
+using Npgsql;
+using SafePool.TestKit;
+using SafePool.Tests.Integration;
+
+namespace SafePool.Tests.Outages;
+
+/// <summary>A role, and a database of the same name, of a test's own.</summary>
+internal sealed class OwnRole : IAsyncDisposable
+{
+    private readonly Outside _outside;
+    private readonly string _name = $"itest_{Guid.NewGuid():N}";
+
+    private OwnRole(Outside outside) => _outside = outside;
+
+    public static async Task<OwnRole> CreateAsync(string server)
+    {
+        var own = new OwnRole(new Outside(server));
+        await own._outside.DoAsync($"CREATE ROLE {own._name} LOGIN");
+        await own._outside.DoAsync($"CREATE DATABASE {own._name} OWNER {own._name}");
+        return own;
+    }
+
+    public void Use(NpgsqlConnectionStringBuilder text) => (text.Username, text.Database) = (_name, _name);
+
+    /// <param name="kind">ROLE or DATABASE.</param>
+    /// <param name="connections">-1 for no limit.</param>
+    public Task LimitAsync(string kind, int connections) => _outside.DoAsync($"ALTER {kind} {_name} CONNECTION LIMIT {connections}");
+
+    public Task BecomeSuperuserAsync() => _outside.DoAsync($"ALTER ROLE {_name} SUPERUSER");
+
+    public async ValueTask DisposeAsync()
+        => await Eventually.True(
+            async () =>
+            {
+                await _outside.DoAsync($"DROP DATABASE IF EXISTS {_name} WITH (FORCE)");
+                await _outside.DoAsync($"DROP ROLE IF EXISTS {_name}");
+                return true;
+            },
+            "role and database are dropped");
+}
