@@ -30,7 +30,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         _checks = new Checks(landscape, _journal);
         _random = new Random(seed);
         _schedule = new Schedule(_random.Next(), landscape.Middleman is not null, Chaos.OnlyFaults);
-        Tell($"SAFEPOOL_CHAOS_SEED={seed}, {(landscape.Middleman is null ? "directly" : "behind a pooler")}");
+        Tell($"SAFEPOOL_CHAOS_SEED={seed}, {(landscape.Middleman is null ? "directly" : landscape.Middleman.SharesSessions ? "behind a pooler by transaction" : "behind a pooler by session")}");
     }
 
     /// <summary>Null when everything held; else the whole story.</summary>
@@ -87,6 +87,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         var (isUnderLoad, drains) = (_random.Percent(67), _random.Percent(50));
         Tell($"closing{(isUnderLoad ? " under load" : "")}{(drains ? ", after a drain" : "")}");
+        round.StopLosing();
         if (isUnderLoad)
         {
             round.Gate.Open();
@@ -108,7 +109,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         var episode = _schedule.Next();
         Tell($"{episode}");
-        _journal.GrantedToRents = episode.Faults.Any(fault => fault.SilencesSessions) ? KnownFaults.WordsWithASilentServer : TimeSpan.Zero;
+        _journal.GrantedToWords = episode.Faults.Any(fault => fault.SilencesSessions) ? KnownFaults.WordsWithASilentServer : TimeSpan.Zero;
         round.Gate.Open();
         await Task.Delay(_random.Milliseconds(20, 500), TimeProvider.System);
         foreach (var fault in episode.Faults)
@@ -124,7 +125,13 @@ internal sealed class ChaosRun : IAsyncDisposable
 
         var recovery = await _checks.ServesAgainAsync(round);
         await _checks.QuietAsync(round);
-        var memory = _checks.MemoryFlat();
+        if (_landscape.Middleman?.TakeLastWords() is { } lastWords)
+        {
+            _journal.Count("the pooler died");
+            Tell($"   the pooler died: {lastWords}");
+        }
+
+        var memory = await _checks.MemoryFlatAsync();
         Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
     }
 

@@ -6,6 +6,12 @@ internal interface IMiddleman : IAsyncDisposable
     /// <summary>Gets how to connect through it.</summary>
     string ConnectionString { get; }
 
+    /// <summary>Gets whether sessions are given out by transaction, so that nothing is reset.</summary>
+    bool SharesSessions { get; }
+
+    /// <summary>What it said when it ended by itself, which was undone at once; null when it did not since this was asked last.</summary>
+    string? TakeLastWords();
+
     /// <summary>Lets running transactions end, and holds back everybody else.</summary>
     Task PauseAsync();
 

@@ -25,6 +25,9 @@ public sealed class PgBouncerServer : IAsyncDisposable
     /// <summary>Gets its process id, for signals.</summary>
     public int ProcessId => _process.Id;
 
+    /// <summary>Gets what it said before it ended by itself, which it never should; null while it runs.</summary>
+    public string? LastWords => _process.LastWords;
+
     /// <summary>Gets its version: <c>1.18</c>.</summary>
     public string Version
     {

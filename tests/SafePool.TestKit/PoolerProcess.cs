@@ -19,13 +19,17 @@ internal sealed class PoolerProcess(
 
     private Process? _process;
     private bool _hasBeenUp;
+    private ServerLog? _log;
 
     public int Port { get; private set; }
 
     public int Id => _process?.Id ?? throw new InvalidOperationException("The pooler is stopped.");
 
-    /// <summary>Gets what it has logged since it was started last.</summary>
+    /// <summary>Gets what it had logged when it was ready.</summary>
     public string Log { get; private set; } = "";
+
+    /// <summary>Gets what it has logged since it was started last, and how it ended, if it has ended by itself; else null.</summary>
+    public string? LastWords => _process is { HasExited: true } dead ? $"exit code {dead.ExitCode}: {_log?.Text}" : null;
 
     /// <summary>Returns the id of the pooler that works in a directory, for certain; else null.</summary>
     public static int? Find(string directory)
@@ -83,7 +87,7 @@ internal sealed class PoolerProcess(
         // Once clients know the port, it stays; before, a collision is solved by another one.
         Port = _hasBeenUp ? Port : FreePort.Pick();
         var command = configure(Port);
-        var log = new ServerLog(directory);
+        var log = _log = new ServerLog(directory);
         _process = Process.Start(log.Into(command.Skip(1), command[0]))!;
         await File.WriteAllTextAsync(Path.Combine(directory, IdFile), $"{_process.Id}", cancellationToken);
         while (!log.Text.Contains(readyText(Port), StringComparison.Ordinal))

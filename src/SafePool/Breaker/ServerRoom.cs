@@ -50,6 +50,8 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
             gate.Limit = counts.Places - counts.Vacant - counts.Opening;
             if (begunAt <= _lastRefusal)
             {
+                // The one that was to be tried has just been taken back, and may never have been: then nothing else would ask again.
+                _nextTry = _nextTry == Never ? clock.After(clock.Exact, _pause) : _nextTry;
                 return false;
             }
 

@@ -29,6 +29,9 @@ internal enum PoolerErrorKind
     /// <summary>It cannot reach the server, or has lost it.</summary>
     ServerLost,
 
+    /// <summary>The server was lost, or objected, while the pooler set it up for this client.</summary>
+    ServerNotSetUp,
+
     /// <summary>One of its own time limits has ended the session.</summary>
     TimeLimit,
 
@@ -63,6 +66,7 @@ internal static class PoolerErrors
             || text.StartsWith("failed to create a backend connection", StringComparison.Ordinal)
             || text.StartsWith("unable to read data from DB node", StringComparison.Ordinal)
             || text.StartsWith("all backend nodes are down", StringComparison.Ordinal)),
+        new(PoolerErrorKind.ServerNotSetUp, text => text == "invalid server parameter"),
         new(PoolerErrorKind.TimeLimit, text => text is "idle transaction timeout" or "query timeout" or "client_idle_timeout"
             or "idle_transaction_timeout" or "query_timeout" or "client_login_timeout"),
         new(PoolerErrorKind.StatementMode, text => text.EndsWith("not allowed in statement pooling mode", StringComparison.Ordinal)),
@@ -82,6 +86,9 @@ internal static class PoolerErrors
         // By an administrator, who has begun something that ends.
         PoolerErrorKind.Disabled => true,
         PoolerErrorKind.TimeLimit => true,
+
+        // A server that goes down in that moment is the usual cause. Of a wrong value callers learn once their time is up.
+        PoolerErrorKind.ServerNotSetUp => true,
         _ => false,
     };
 
@@ -118,6 +125,8 @@ internal static class PoolerErrors
         PoolerErrorKind.ServerLoginRefused =>
             "The server did not let the pooler in: the fault is in the pooler's configuration (user, password or database of its entry in [databases]), not in this connection string.",
         PoolerErrorKind.ServerLost => "It cannot reach the server. PgBouncer tries again by itself, every server_login_retry; Pgpool-II may have to be told that a node is back (pcp_attach_node).",
+        PoolerErrorKind.ServerNotSetUp =>
+            "The server went away while it passed on the session's settings, or refused one of them. If this lasts while the server is up, look for a wrong value in the connection string (Timezone, Encoding).",
         PoolerErrorKind.TimeLimit => "One of its own time limits has ended the session. Look for query_timeout, idle_transaction_timeout and client_idle_timeout in its configuration.",
         _ => "It gives out servers by statement, so there are no transactions. Set pool_mode to transaction or session.",
     };

@@ -1,3 +1,4 @@
+using System.Data;
 using SafePool.Connections;
 using SafePool.Options;
 
@@ -37,7 +38,7 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
             : new ValueTask<bool>(true);
     }
 
-    /// <summary>Waits for other words with the server over a connection in a place that is held, within the budget of the rent: false when that is over.</summary>
+    /// <summary>Waits for other words with the server over a connection in a place that is held, within the budget of the rent: false when that is over, or the connection.</summary>
     /// <remarks>A caller who blocks says them on his own thread, and nothing but Npgsql's timeouts bounds that.</remarks>
     public ValueTask<bool> EndsInTimeAsync(LeaseSlot slot, ValueTask words, bool blocking, long deadline, CancellationToken cancellationToken)
     {
@@ -51,10 +52,17 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
                 await (blocking || deadline == long.MaxValue ? saying : saying.WaitAsync(Left(deadline), parts.Time, cancellationToken)).ConfigureAwait(false);
                 return true;
             }
-            catch (Exception) when (!saying.IsCompleted)
+            catch (Exception) when (!saying.IsCompleted || saying.IsCompletedSuccessfully)
             {
+                // Given up, if only in the moment in which they ended.
                 returner.ReturnAfter(slot, IsFitAfterAsync(saying));
                 cancellationToken.ThrowIfCancellationRequested();
+                return false;
+            }
+            catch (Exception) when (parts.Source.StateOf(slot.Connection!) != ConnectionState.Open)
+            {
+                // It had died unseen, as one that is probed may have: another one will do.
+                await returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
                 return false;
             }
             catch
@@ -90,7 +98,8 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
                     return true;
                 }
 
-                await returner.ReturnAsync(slot, blocking, retire: true).ConfigureAwait(false);
+                // Not on this rent's time: retiring one that is too old takes words with the server, and that may be silent.
+                returner.Retire(slot);
                 return false;
             }
         }

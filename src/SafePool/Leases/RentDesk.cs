@@ -94,9 +94,9 @@ internal sealed class RentDesk
     {
         for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
         {
-            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None)))
+            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None))
+                && Synchronously.Result(_readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), blocking: true, long.MaxValue, CancellationToken.None)))
             {
-                _ = Synchronously.Result(_readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), blocking: true, long.MaxValue, CancellationToken.None));
                 lease = Synchronously.Result(IssueAsync(slot, request));
                 return true;
             }

@@ -3,7 +3,9 @@ using Microsoft.Extensions.Logging;
 namespace SafePool.ChaosTests.Invariants;
 
 /// <summary>The pool's log, of which only what must never be said is kept: errors, and alarms about leases that nobody leaked.</summary>
-internal sealed class AlarmLog(Journal journal) : ILoggerFactory, ILogger
+/// <param name="journal">Where it goes.</param>
+/// <param name="losesLeases">Leaks are to be reported: what is reported is counted elsewhere.</param>
+internal sealed class AlarmLog(Journal journal, bool losesLeases) : ILoggerFactory, ILogger
 {
     private const int Leak = 100;
 
@@ -27,7 +29,7 @@ internal sealed class AlarmLog(Journal journal) : ILoggerFactory, ILogger
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        if ((logLevel >= LogLevel.Error || eventId.Id == Leak) && !KnownFaults.IsStateReadInARace(exception))
+        if (logLevel >= LogLevel.Error || (eventId.Id == Leak && !losesLeases))
         {
             journal.Violate($"logged {eventId.Id}: {formatter(state, exception)} {exception}");
         }

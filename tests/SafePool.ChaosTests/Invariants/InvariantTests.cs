@@ -78,14 +78,23 @@ public sealed class InvariantTests : IAsyncLifetime
     [InlineData(typeof(NullReferenceException))]
     [InlineData(typeof(OperationCanceledException))]
     public void FaultOf_AnErrorThatNobodyPromised_IsOne(Type type)
-        => Assert.NotNull(RentFailures.FaultOf((Exception)Activator.CreateInstance(type)!, isClosed: false, CancellationToken.None));
+        => Assert.NotNull(RentFailures.FaultOf((Exception)Activator.CreateInstance(type)!, isClosed: false, tellsErrorsOfOpens: true, CancellationToken.None));
 
     [Fact]
     public void FaultOf_ACancellationOfTheCallersOwn_IsNone()
     {
         var own = new CancellationToken(canceled: true);
 
-        Assert.Null(RentFailures.FaultOf(new OperationCanceledException(own), isClosed: false, own));
-        Assert.NotNull(RentFailures.FaultOf(new OperationCanceledException(), isClosed: false, own));
+        Assert.Null(RentFailures.FaultOf(new OperationCanceledException(own), isClosed: false, tellsErrorsOfOpens: false, own));
+        Assert.NotNull(RentFailures.FaultOf(new OperationCanceledException(), isClosed: false, tellsErrorsOfOpens: false, own));
+    }
+
+    [Fact]
+    public void FaultOf_AnErrorOfAnOpen_IsOneWithTheBreakerOn()
+    {
+        var refused = new NpgsqlException("refused", new IOException());
+
+        Assert.Null(RentFailures.FaultOf(refused, isClosed: false, tellsErrorsOfOpens: true, CancellationToken.None));
+        Assert.NotNull(RentFailures.FaultOf(refused, isClosed: false, tellsErrorsOfOpens: false, CancellationToken.None));
     }
 }

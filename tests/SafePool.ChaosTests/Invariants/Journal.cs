@@ -18,8 +18,8 @@ internal sealed class Journal(Canary canary)
     private readonly ConcurrentQueue<Suspect> _suspects = [];
     private long _requests;
 
-    /// <summary>Gets or sets what rents may take on top, for a fault that is known.</summary>
-    public TimeSpan GrantedToRents { get; set; }
+    /// <summary>Gets or sets what rents with a timeout to set may take on top, for a fault that is known.</summary>
+    public TimeSpan GrantedToWords { get; set; }
 
     public long Requests => Volatile.Read(ref _requests);
 

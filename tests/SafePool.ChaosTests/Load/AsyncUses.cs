@@ -13,6 +13,7 @@ internal sealed class AsyncUses(Random random, Round round)
         await Question.AskAsync(session, round.Resets, cancellationToken);
         var use = Draw(session.Lease is not null);
         round.Journal.Count($"use {use.Method.Name}");
+        session.Use = use.Method.Name;
         await use(session, cancellationToken);
     }
 

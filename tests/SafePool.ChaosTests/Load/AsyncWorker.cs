@@ -36,6 +36,13 @@ internal sealed class AsyncWorker(Round round, int number, int seed) : Worker(ro
         var physical = Round.Occupancy.Enter(session.Connection, Name);
         await UseAsync(session);
         Round.Occupancy.Leave(physical);
+        if (session.Lease is not null && Random.Percent(Round.LosesPercent))
+        {
+            // Nobody has it any more.
+            Round.Lose(session);
+            return;
+        }
+
         await ReturnAsync(session);
     }
 
@@ -66,14 +73,14 @@ internal sealed class AsyncWorker(Round round, int number, int seed) : Worker(ro
             var session = isDropIn
                 ? new Session(await Round.Pool.OpenConnectionAsync(token))
                 : new Session(await (options is null ? Round.Pool.RentAsync(token) : Round.Pool.RentAsync(options, token)));
-            Rented(how, from, budget);
+            Rented(how, from, budget, hasWords: false);
             return session;
         }
 #pragma warning disable CA1031 // What may be thrown is what is tested.
         catch (Exception error)
 #pragma warning restore CA1031
         {
-            Refused(how, from, budget, error, token);
+            Refused(how, from, budget, hasWords: false, error, token);
             return null;
         }
     }

@@ -72,14 +72,14 @@ internal sealed class BlockingWorker(Round round, int number, int seed) : Worker
                     break;
             }
 
-            Rented(session is null ? $"{how} that found nothing" : how, from, budget);
+            Rented(session is null ? $"{how} that found nothing" : how, from, budget, HasWords(options));
             return session;
         }
 #pragma warning disable CA1031 // As above.
         catch (Exception error)
 #pragma warning restore CA1031
         {
-            Refused(how, from, budget, error, CancellationToken.None);
+            Refused(how, from, budget, HasWords(options), error, CancellationToken.None);
             return null;
         }
     }

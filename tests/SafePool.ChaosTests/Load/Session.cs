@@ -3,7 +3,7 @@ using Npgsql;
 namespace SafePool.ChaosTests.Load;
 
 /// <summary>What a rent has brought: a lease, or a plain connection that returns itself.</summary>
-internal readonly struct Session
+internal sealed class Session
 {
     public Session(Lease lease)
     {
@@ -16,6 +16,9 @@ internal readonly struct Session
     public Lease? Lease { get; }
 
     public NpgsqlConnection Connection { get; }
+
+    /// <summary>Gets or sets what was done with it.</summary>
+    public string? Use { get; set; }
 
     public NpgsqlCommand CreateCommand(string sql) => Lease is { } lease ? lease.CreateCommand(sql) : new NpgsqlCommand(sql, Connection);
 

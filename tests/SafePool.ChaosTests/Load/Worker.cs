@@ -49,17 +49,20 @@ internal abstract class Worker(Round round, string name, int seed)
 
     protected TimeSpan BudgetOf(RentOptions? options) => options?.AcquireTimeout ?? Round.AcquireTimeout;
 
-    protected void Rented(string how, long from, TimeSpan budget)
+    /// <summary>Whether the rent has something to set on the session first, on the thread of its caller.</summary>
+    protected bool HasWords(RentOptions? options) => options?.StatementTimeout is not null || Round.SetsPerLease;
+
+    protected void Rented(string how, long from, TimeSpan budget, bool hasWords)
     {
         Round.Journal.Count($"rent {how}: lease");
-        Round.Journal.Took($"{Name}: rent {how} that brought a lease", from, budget + Round.Journal.GrantedToRents);
+        Round.Journal.Took($"{Name}: rent {how} that brought a lease", from, Granted(budget, hasWords));
     }
 
-    protected void Refused(string how, long from, TimeSpan budget, Exception error, CancellationToken own)
+    protected void Refused(string how, long from, TimeSpan budget, bool hasWords, Exception error, CancellationToken own)
     {
         Round.Journal.Count($"rent {how}: {Describe(error)}");
-        Round.Journal.Took($"{Name}: rent {how} that failed with {Describe(error)}", from, budget + Round.Journal.GrantedToRents);
-        if (RentFailures.FaultOf(error, Round.IsClosed, own) is { } fault)
+        Round.Journal.Took($"{Name}: rent {how} that failed with {Describe(error)}", from, Granted(budget, hasWords));
+        if (RentFailures.FaultOf(error, Round.IsClosed, Round.TellsErrorsOfOpens, own) is { } fault)
         {
             Round.Journal.Violate($"{Name}: rent {how} failed with {fault}: {error}");
         }
@@ -91,6 +94,10 @@ internal abstract class Worker(Round round, string name, int seed)
             Round.Journal.Violate($"{Name}: a return failed with {error}");
         }
     }
+
+    /// <summary>Whoever has no patience at all waits for the sign of life of what was idle, as long as a return would.</summary>
+    private TimeSpan Granted(TimeSpan budget, bool hasWords)
+        => (budget == TimeSpan.Zero ? _returnPatience : budget) + (hasWords ? Round.Journal.GrantedToWords : TimeSpan.Zero);
 
     private static string Describe(Exception error) => error switch
     {

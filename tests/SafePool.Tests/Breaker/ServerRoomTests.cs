@@ -1,5 +1,8 @@
 using Npgsql;
+using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
+using SafePool.Maintenance;
 using SafePool.TestKit;
 using Xunit;
 
@@ -133,6 +136,30 @@ public sealed class ServerRoomTests
 
         await (await rent).DisposeAsync();
         Assert.Equal(5, scripted.Snapshot.EffectiveMaxSize);
+    }
+
+    /// <summary>An open that takes longer than the pause may be refused after one more was allowed, and takes that back: the pool would keep its size of then for ever.</summary>
+    [Fact]
+    public void TryForOneMore_ASlowOpenWasRefusedAfterOneMoreWasAllowed_AllowsOneMoreLater()
+    {
+        var time = new ManualTimeProvider();
+        var clock = new PoolClock(time);
+        var gate = new AdmissionGate(places: 4, maxWaiters: 10, maxConcurrentOpens: 4);
+        var room = new ServerRoom(gate, clock);
+        var two = new GateCounts(Places: 4, Idle: 0, Opening: 0, Vacant: 2, Quarantined: 0, Waiting: 0);
+        var slow = clock.Exact;
+        time.Advance(TimeSpan.FromMilliseconds(100));
+        room.Refused(two, begunAt: clock.Exact);
+        time.Advance(TimeSpan.FromSeconds(1));
+        room.TryForOneMore();
+        Assert.Equal(3, gate.Limit);
+
+        room.Refused(two, begunAt: slow);
+
+        Assert.Equal(2, gate.Limit);
+        time.Advance(TimeSpan.FromMinutes(1));
+        room.TryForOneMore();
+        Assert.Equal(3, gate.Limit);
     }
 
     private static ServerCensus Census() => new()

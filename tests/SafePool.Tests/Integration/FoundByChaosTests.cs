@@ -91,6 +91,57 @@ public sealed class FoundByChaosTests
         await Record.ExceptionAsync(() => running);
     }
 
+    /// <summary>A connection that is too old is retired by way of the server. The rent that met it need not wait for that.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RentAsync_ConnectionTooOldOnAServerThatFellSilent_KeepsTheBudget(bool blocking)
+    {
+        await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.MaxLifetime, options.ProbeAfterQuiet, options.WatchServer) = (4, TimeSpan.FromSeconds(1), Timeout.InfiniteTimeSpan, false),
+            proxy: proxy);
+        var leases = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => server.Pool.RentAsync(Cancellation).AsTask()));
+        foreach (var lease in leases)
+        {
+            await lease.DisposeAsync();
+        }
+
+        proxy.Stall();
+
+        // The sweep has taken the first of them then, and waits for the server; the others are too old as well by the time it comes to them.
+        await Eventually.True(() => server.Snapshot.Idle < 4, "one is too old");
+        await Task.Delay(TimeSpan.FromMilliseconds(300), TimeProvider.System, Cancellation);
+        var rent = new RentOptions { AcquireTimeout = TimeSpan.FromMilliseconds(100) };
+        var from = TimeProvider.System.GetTimestamp();
+        await Record.ExceptionAsync(async () => (blocking ? server.Pool.Rent(rent) : await server.Pool.RentAsync(rent, Cancellation)).Dispose());
+
+        var took = TimeProvider.System.GetElapsedTime(from);
+        Assert.True(took < TimeSpan.FromSeconds(1.5), $"took {took.TotalMilliseconds:0} ms");
+        proxy.ResetAll();
+        proxy.Resume();
+    }
+
+    /// <summary>A session that died unseen is no reason to fail where a probe would have found it out: another one will do.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RentAsync_TimeoutToSetOnASessionThatHasDied_GetsAnother(bool blocking)
+    {
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.WatchServer, options.ProbeAfterQuiet, options.ProbeAfterIdle) = (1, false, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan));
+        await using (var first = await server.Pool.RentAsync(Cancellation))
+        {
+            await server.TerminateAsync(first.Session());
+        }
+
+        var rent = new RentOptions { StatementTimeout = TimeSpan.FromSeconds(5) };
+        await using var lease = blocking ? server.Pool.Rent(rent) : await server.Pool.RentAsync(rent, Cancellation);
+
+        await lease.DoAsync("SELECT 1");
+        Assert.Equal((2, 1), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
     /// <summary>A drop-in gives its place back when it closes. One that was broken before anybody listened never tells, and its place is lost for good.</summary>
     [Fact]
     public async Task OpenConnectionAsync_ConnectionBrokeBeforeItWasHandedOut_GivesThePlaceBack()

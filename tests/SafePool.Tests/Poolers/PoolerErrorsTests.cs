@@ -19,6 +19,7 @@ public sealed class PoolerErrorsTests
     [InlineData("password authentication failed for user \"app\"", nameof(PoolerErrorKind.ServerLoginRefused), false)]
     [InlineData("database \"missing\" does not exist", nameof(PoolerErrorKind.ServerLoginRefused), false)]
     [InlineData("server login has been failing, try again later (server_login_retry)", nameof(PoolerErrorKind.ServerLost), true)]
+    [InlineData("invalid server parameter", nameof(PoolerErrorKind.ServerNotSetUp), true)]
     [InlineData("server conn crashed?", nameof(PoolerErrorKind.ServerLost), true)]
     [InlineData("idle transaction timeout", nameof(PoolerErrorKind.TimeLimit), true)]
     [InlineData("query timeout", nameof(PoolerErrorKind.TimeLimit), true)]
