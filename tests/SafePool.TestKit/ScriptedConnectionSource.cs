@@ -70,7 +70,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
-    public ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
     {

@@ -42,11 +42,12 @@ internal sealed class Outage(PoolParts parts)
         }
     }
 
-    /// <summary>An open has brought a new connection.</summary>
+    /// <summary>An open, which still counts as one, has brought a new connection.</summary>
     public void Succeeded()
     {
         Answered();
-        if (parts.Room.Granted())
+        var counts = parts.Gate.Read();
+        if (parts.Room.Granted(counts.Places - counts.Vacant - counts.Opening + 1))
         {
             Log.ServerHasRoom(parts.Logger, parts.Settings.Name, parts.Settings.MaxSize);
         }

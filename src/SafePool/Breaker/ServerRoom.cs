@@ -16,6 +16,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
 
     private readonly Lock _gate = new();
     private bool _isFull;
+    private int _had;
     private long _nextTry = Never;
     private long _lastRefusal = long.MinValue;
     private TimeSpan _pause = _firstPause;
@@ -47,7 +48,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         {
             var isNews = !_isFull;
             _isFull = true;
-            gate.Limit = counts.Places - counts.Vacant - counts.Opening;
+            gate.Limit = _had = counts.Places - counts.Vacant - counts.Opening;
             if (begunAt <= _lastRefusal)
             {
                 // The one that was to be tried has just been taken back, and may never have been: then nothing else would ask again.
@@ -62,17 +63,23 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         }
     }
 
-    /// <summary>The server has granted one: there may be room for more.</summary>
+    /// <summary>The server has granted one.</summary>
+    /// <param name="connections">How many there are with it: if that is more than when it refused one, there may be room for yet more; if not, one that was lost has come back.</param>
     /// <returns>Whether the pool may be as large as it was made to be again.</returns>
-    public bool Granted()
+    public bool Granted(int connections)
     {
         lock (_gate)
         {
-            var wasFull = _isFull;
-            _isFull = gate.Limit < gate.Places;
+            if (!_isFull || connections <= _had)
+            {
+                return false;
+            }
+
+            _had = connections;
             _pause = _firstPause;
+            _isFull = gate.Limit < gate.Places;
             _nextTry = _isFull ? clock.Exact : Never;
-            return wasFull && !_isFull;
+            return !_isFull;
         }
     }
 

@@ -21,6 +21,8 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
     /// <summary>Whether what is idle may be set aside in this instant. Whoever waits afterwards and must not, because the circuit is open, is told so.</summary>
     public bool IsSettingAside => Volatile.Read(ref _settingAside) > 0;
 
+    private bool IsDoubtful => !parts.Breaker.IsWell || parts.Room.IsFull;
+
     /// <param name="blocking">On a thread that may block, and without one of the thread pool.</param>
     /// <param name="growing">It must be a new connection, though others are idle.</param>
     public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
@@ -32,7 +34,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         {
             if (hasOthers)
             {
-                await parts.Source.KnockAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+                await parts.Source.KnockAsync(IsDoubtful, blocking: true, CancellationToken.None).ConfigureAwait(false);
             }
 
             return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
@@ -44,7 +46,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         {
             if (hasOthers)
             {
-                await parts.Source.KnockAsync(blocking: false, either.Token).ConfigureAwait(false);
+                await parts.Source.KnockAsync(IsDoubtful, blocking: false, either.Token).ConfigureAwait(false);
             }
 
             var opened = growing

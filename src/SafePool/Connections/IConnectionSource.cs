@@ -20,7 +20,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
 
     /// <summary>Finds out whether the server lets another connection in, at no risk for those that exist. Throws what an open would throw.</summary>
-    ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken);
+    /// <param name="isDoubtful">There is reason to think that it does not: an open that succeeded a moment ago is no proof then.</param>
+    /// <param name="blocking">On a thread that may block.</param>
+    /// <param name="cancellationToken">Gives it up.</param>
+    ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken);
 
     /// <summary>The physical connection behind an open object; null when it is not known, or gone.</summary>
     PhysicalConnection? Identify(NpgsqlConnection connection);

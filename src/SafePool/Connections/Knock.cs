@@ -10,13 +10,14 @@ namespace SafePool.Connections;
 /// all to a full server, or to a firewall that lets nobody new in. So such a pool knocks first, with a connection outside of Npgsql's pool, which is closed at once.
 /// </para>
 /// <para>
-/// It costs one more connect, once for a burst: an open that succeeded within the last second is proof enough, and those who open at the same time share one knock. With several hosts nobody
+/// It costs one more connect, once for a burst: an open that succeeded within the last second is proof enough, unless there is reason to doubt, and those who open at the same time share one knock. With several hosts nobody
 /// knocks: Npgsql keeps those of each host apart. The knock uses the place of the open that it precedes, so there is no socket beyond <c>MaxSize</c>.
 /// </para>
 /// </remarks>
 internal sealed class Knock(PoolSettings settings, ServerDataSource server, TimeProvider clock) : IDisposable
 {
     private static readonly TimeSpan _proofLasts = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _exitTakes = TimeSpan.FromMilliseconds(30);
 
     private readonly Lock _gate = new();
     private long _provenAt = long.MinValue;
@@ -28,9 +29,9 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
     public void NoteOpened() => Volatile.Write(ref _provenAt, clock.GetTimestamp());
 
     /// <summary>Throws what an open would throw.</summary>
-    public async ValueTask AskAsync(bool blocking, CancellationToken cancellationToken)
+    public async ValueTask AskAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken)
     {
-        if (server.Current is NpgsqlMultiHostDataSource || IsProven())
+        if (server.Current is NpgsqlMultiHostDataSource || (!isDoubtful && IsProven()))
         {
             return;
         }
@@ -44,9 +45,28 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         {
             await Shared().WaitAsync(cancellationToken).ConfigureAwait(false);
         }
+
+        if (isDoubtful)
+        {
+            await WaitForItsEndAsync(blocking, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     public void Dispose() => _unpooled?.Dispose();
+
+    /// <summary>The server may have had room for one: it must have let go of this one before the next.</summary>
+    private static async ValueTask WaitForItsEndAsync(bool blocking, CancellationToken cancellationToken)
+    {
+        if (blocking)
+        {
+            using var never = new ManualResetEventSlim();
+            never.Wait(_exitTakes, CancellationToken.None);
+        }
+        else
+        {
+            await Task.Delay(_exitTakes, TimeProvider.System, cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     private bool IsProven() => Volatile.Read(ref _provenAt) is var at and not long.MinValue && clock.GetElapsedTime(at) < _proofLasts;
 

@@ -52,7 +52,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
 
-    public ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(blocking, cancellationToken);
+    public ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(isDoubtful, blocking, cancellationToken);
 
     public PhysicalConnection? Identify(NpgsqlConnection connection)
     {

@@ -54,11 +54,11 @@ internal sealed class PhysicalOpening(
         }
     }
 
-    public async ValueTask KnockAsync(bool blocking, CancellationToken cancellationToken)
+    public async ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken)
     {
         try
         {
-            await _knock.AskAsync(blocking, cancellationToken).ConfigureAwait(false);
+            await _knock.AskAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
         }
         catch (PostgresException refused) when (PoolerErrors.Explain(refused) is { } explained)
         {

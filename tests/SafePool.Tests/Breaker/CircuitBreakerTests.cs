@@ -233,7 +233,8 @@ public sealed class CircuitBreakerTests
             var random = new Random(seed + worker);
             for (var i = 0; i < 20_000; i++)
             {
-                var before = TimeProvider.System.GetTimestamp();
+                var begun = TimeProvider.System.GetTimestamp();
+                var mayOpen = breaker.OpensAllowed(healthy: 1) > 0;
                 breaker.TryTrip();
                 if (breaker.TryBeginProbe())
                 {
@@ -248,10 +249,10 @@ public sealed class CircuitBreakerTests
                         breaker.Failed(TimeProvider.System.GetTimestamp());
                     }
                 }
-                else
+                else if (mayOpen)
                 {
-                    // An open that began before whatever the others do now.
-                    breaker.Failed(before - 1);
+                    // It began while the circuit was closed, and fails whatever has become of that since.
+                    breaker.Failed(begun);
                 }
             }
         })));

@@ -7,7 +7,7 @@ namespace SafePool.Tests.Outages;
 
 /// <summary>
 /// What a failed open costs in Npgsql 10: it takes the server for gone, closes all that is idle, and what is in use when that is closed. A new version that behaves otherwise fails here, and
-/// then the tests can be run that are skipped for this reason.
+/// then nobody need knock (<c>Knock</c>).
 /// </summary>
 public sealed class NpgsqlClearTests
 {
