@@ -129,7 +129,10 @@ internal sealed class PhysicalOpening(
         }
         catch (Exception error)
         {
-            failure = PoolerErrors.Explain(error) ?? error;
+            // Of a connection that broke in between Npgsql says in its own way that it is not open: an outage like any other.
+            failure = error is InvalidOperationException && connection.FullState != ConnectionState.Open
+                ? new NpgsqlException("The connection broke while it was being prepared.", new IOException(error.Message, error))
+                : PoolerErrors.Explain(error) ?? error;
         }
 
         var physical = physicals.Register(identity, generation, isDirect);

@@ -18,17 +18,21 @@ internal sealed class DropInConnections(ConnectionReturner returner, LeakDetecto
 
         // Kept by the slot, so that the collector does not take it for lost.
         slot.Handle = lease.Handle;
+
+        // Only the id: readers that Npgsql re-uses keep the last connection object, and with it this listener. If that kept the handle, nobody would see
+        // that a later lease of this slot was dropped.
+        var leaseId = lease.Id;
         connection.StateChange += (_, change) =>
         {
-            if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(lease.Id))
+            if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(leaseId))
             {
-                OnClosed(slot, lease.Id, connection);
+                OnClosed(slot, leaseId, connection);
             }
         };
-        if (connection.FullState == ConnectionState.Broken && slot.TrySettle(lease.Id))
+        if (connection.FullState == ConnectionState.Broken && slot.TrySettle(leaseId))
         {
             // Before anybody listened: it will never tell again.
-            OnBroken(slot, lease.Id);
+            OnBroken(slot, leaseId);
         }
 
         return connection;

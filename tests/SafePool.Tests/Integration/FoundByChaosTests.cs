@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Npgsql;
 using SafePool.TestKit;
 using Xunit;
@@ -144,6 +145,55 @@ public sealed class FoundByChaosTests
 
         await lease.DoAsync("SELECT 1");
         Assert.Equal((2, 1), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
+    /// <summary>Npgsql keeps the reader of a connection for the next command, and with it the connection object of a drop-in that was closed long ago. That must not keep the handle of its slot.</summary>
+    [Fact]
+    public async Task RentAsync_LeaseLostWhereADropInWas_IsFound()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.ProbeAfterQuiet) = (1, Timeout.InfiniteTimeSpan));
+        await using (var dropIn = await server.Pool.OpenConnectionAsync(Cancellation))
+        {
+            await dropIn.DoAsync("SELECT 1");
+        }
+
+        await LoseAsync(server.Pool);
+
+        await Eventually.True(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return server.Snapshot is { Leased: 0, TotalReclaimed: 1 };
+            },
+            "it is taken back");
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static async Task LoseAsync(ConnectionPool pool) => _ = await pool.RentAsync(Cancellation);
+    }
+
+    /// <summary>A hook that talks over a connection which has just broken hears from Npgsql that it is not open. That is an outage, not a mistake of the hook's.</summary>
+    [Fact]
+    public async Task RentAsync_ConnectionBreaksBeforeItsHookTalks_IsTriedAgain()
+    {
+        var isFirst = true;
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.PhysicalConnectionOpened) = (1, BreakFirstAsync));
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+
+        await lease.DoAsync("SELECT 1");
+        Assert.False(isFirst);
+
+        async ValueTask BreakFirstAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+        {
+            if (isFirst)
+            {
+                isFirst = false;
+                await Record.ExceptionAsync(() => connection.DoAsync("SELECT pg_terminate_backend(pg_backend_pid())"));
+            }
+
+            await connection.DoAsync("SELECT 1");
+        }
     }
 
     /// <summary>A drop-in gives its place back when it closes. One that was broken before anybody listened never tells, and its place is lost for good.</summary>
