@@ -21,7 +21,7 @@ namespace SafePool.Admission;
 /// and no clock is called in here.
 /// </para>
 /// </remarks>
-internal sealed class AdmissionGate
+internal sealed partial class AdmissionGate
 {
     private readonly Lock _gate = new();
     private readonly IdleStack _idle;
@@ -53,13 +53,6 @@ internal sealed class AdmissionGate
     }
 
     public int Places { get; }
-
-    /// <summary>How many connections may exist: fewer than <see cref="Places"/> while the server has no room for more.</summary>
-    public int Limit
-    {
-        get => Volatile.Read(ref _limit);
-        set => Volatile.Write(ref _limit, Math.Clamp(value, 0, Places));
-    }
 
     public int Idle => _idle.Count;
 
@@ -170,81 +163,6 @@ internal sealed class AdmissionGate
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
         return first is not null;
-    }
-
-    /// <summary>Starts an open because of demand: vacant → opening. False when none is called for or allowed.</summary>
-    /// <param name="most">How many may be under way with it, if that is less than the limit of concurrent opens.</param>
-    /// <param name="place">The place to open.</param>
-    /// <param name="blocking">True when it must not depend on the thread pool, because callers block on it.</param>
-    public bool TryBeginOpen(int most, out int place, out bool blocking)
-    {
-        lock (_gate)
-        {
-            AssertInvariants();
-            if (!TryBeginLocked(_queue.Count > _opening, most, out place))
-            {
-                blocking = false;
-                return false;
-            }
-
-            blocking = _queue.BlockingCount > _blockingOpens;
-            _blockingOpens += blocking ? 1 : 0;
-            return true;
-        }
-    }
-
-    /// <summary>Starts an open because fewer than <paramref name="minimum"/> connections exist or are on their way.</summary>
-    public bool TryBeginFill(int minimum, int most, out int place)
-    {
-        lock (_gate)
-        {
-            AssertInvariants();
-            return TryBeginLocked(Places - _vacant < minimum, most, out place);
-        }
-    }
-
-    /// <summary>An open has ended well: opening → held, by the opener, or with <paramref name="handOver"/> by the first waiter.</summary>
-    /// <remarks>In one step, or somebody would see one open less and as many waiters as before, and begin one more than is needed.</remarks>
-    /// <returns>Whether a waiter has it.</returns>
-    public bool OpenSucceeded(int place, bool blocking, bool handOver = false)
-    {
-        Waiter? first;
-        lock (_gate)
-        {
-            AssertInvariants();
-            EndOpenLocked(place, blocking, PlaceState.Held);
-            first = handOver && !_closed ? TakeFirstLocked() : null;
-        }
-
-        first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
-        return first is not null;
-    }
-
-    /// <summary>An open has failed: opening → vacant. The first waiter, if there is one, learns it.</summary>
-    /// <param name="place">Its place.</param>
-    /// <param name="blocking">As it began.</param>
-    /// <param name="error">For the waiter; null when nobody needs to know, and all go on waiting.</param>
-    /// <param name="connected">There is a connection all the same: opening → held, by the opener, until it is gone.</param>
-    /// <returns>What there is now.</returns>
-    public GateCounts OpenFailed(int place, bool blocking, Exception? error, bool connected = false)
-    {
-        Waiter? first;
-        GateCounts counts;
-        lock (_gate)
-        {
-            AssertInvariants();
-            EndOpenLocked(place, blocking, connected ? PlaceState.Held : PlaceState.Vacant);
-            if (!connected)
-            {
-                PushVacantLocked(place);
-            }
-
-            first = error is null ? null : TakeFirstLocked();
-            counts = ReadLocked();
-        }
-
-        first?.Complete(new AdmissionResult(AdmissionOutcome.Failed, Error: error));
-        return counts;
     }
 
     /// <summary>Tells all who wait that they wait in vain.</summary>
@@ -368,35 +286,6 @@ internal sealed class AdmissionGate
     }
 
     private GateCounts ReadLocked() => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
-
-    private int RoomLocked()
-    {
-        Debug.Assert(_gate.IsHeldByCurrentThread);
-        return Math.Min(_vacant, Math.Max(0, Limit - (Places - _vacant)));
-    }
-
-    private bool TryBeginLocked(bool wanted, int most, out int place)
-    {
-        Debug.Assert(_gate.IsHeldByCurrentThread);
-        place = -1;
-        if (!wanted || _closed || RoomLocked() == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
-        {
-            return false;
-        }
-
-        place = _vacantPlaces[--_vacant];
-        _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
-        _opening++;
-        return true;
-    }
-
-    private void EndOpenLocked(int place, bool blocking, PlaceState next)
-    {
-        Debug.Assert(_gate.IsHeldByCurrentThread);
-        _audit.Move(place, PlaceState.Opening, next);
-        _opening--;
-        _blockingOpens -= blocking ? 1 : 0;
-    }
 
     private void PushVacantLocked(int place)
     {
