@@ -74,7 +74,16 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
     {
         lock (_gate)
         {
-            return _underWay is { IsCompleted: false } ? _underWay : _underWay = Task.Run(AskOnceAsync);
+            if (_underWay is not { IsCompleted: false })
+            {
+                _underWay = Task.Run(AskOnceAsync);
+
+                // Those who asked may have gone by the time it fails.
+                _ = _underWay.ContinueWith(
+                    static failed => _ = failed.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            }
+
+            return _underWay;
         }
     }
 
@@ -108,9 +117,13 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         var fresh = ServerDataSource.Build(settings, new NpgsqlConnectionStringBuilder(text) { Pooling = false }.ConnectionString);
         lock (_gate)
         {
-            (_unpooled, _text) = (fresh, text);
-        }
+            // One that is not used, or not any more, has nothing open and needs no end: its connections are their own.
+            if (_unpooled is null || _text != text)
+            {
+                (_unpooled, _text) = (fresh, text);
+            }
 
-        return fresh;
+            return _unpooled;
+        }
     }
 }
