@@ -138,7 +138,10 @@ public sealed class FailoverTests : IAsyncLifetime
             builder.TargetSessionAttributes = target;
         }
 
-        return ConnectionPool.Create(builder.ConnectionString, options => options.MaxSize = 5);
+        // On a busy machine a promotion takes as long as it takes.
+        return ConnectionPool.Create(
+            builder.ConnectionString,
+            options => (options.MaxSize, options.AcquireTimeout, options.Breaker.TripAfter) = (5, TimeSpan.FromMinutes(1), TimeSpan.FromMinutes(1)));
     }
 
     private static async Task<int> AskAsync(ConnectionPool pool)
