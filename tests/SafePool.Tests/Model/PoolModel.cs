@@ -23,6 +23,7 @@ internal sealed class PoolModel : IAsyncDisposable
     private readonly List<Request> _queue = [];
     private int _failuresDue;
     private bool _drained;
+    private PoolSnapshot? _still;
 
     /// <param name="hasBreaker">Without, what an open fails with goes to the first waiter; with, nobody hears of it until the circuit opens.</param>
     public PoolModel(bool hasBreaker)
@@ -200,7 +201,8 @@ internal sealed class PoolModel : IAsyncDisposable
 
     private void CheckCounts(string when)
     {
-        var now = _pool.Snapshot;
+        // The picture in which everything stood still: since then the sweep may have taken an idle connection for a moment.
+        var now = _still!;
         Check(now.Leased == _leases.Count, $"leased ({now.Leased}) are those that the model has ({_leases.Count}) {when}");
         Check(now.Waiting == _queue.Count, $"waiting ({now.Waiting}) are those that the model has ({_queue.Count}) {when}");
         Check(now.Quarantined == 0, $"nothing is quarantined {when}");
@@ -220,6 +222,7 @@ internal sealed class PoolModel : IAsyncDisposable
         var now = _pool.Snapshot;
         var unanswered = _queue.Count(request => !request.Task.IsCompleted);
         var granted = _queue.Count(request => request.Task.IsCompletedSuccessfully);
+        _still = now;
         return now.Opening == _pool.Source.PendingOpens
             && now.Waiting == unanswered
             && now.Leased == _leases.Count + granted;
@@ -228,7 +231,8 @@ internal sealed class PoolModel : IAsyncDisposable
     /// <summary>Gives everything back: then every gauge is at zero and every request was answered.</summary>
     private async Task EndAsync()
     {
-        _pool.Source.HoldOpens = false;
+        // With a breaker opens begin as time passes, and must still end only here: in the middle of a look they would pass for overtaking.
+        _pool.Source.HoldOpens = _hasBreaker;
         while (_queue.Count > 0 || _leases.Count > 0 || _pool.Source.PendingOpens > 0)
         {
             foreach (var lease in _leases)
