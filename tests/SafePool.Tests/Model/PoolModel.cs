@@ -17,32 +17,25 @@ internal sealed class PoolModel : IAsyncDisposable
     private static readonly TimeSpan _patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _brief = TimeSpan.FromMilliseconds(700);
 
-    private readonly ScriptedPool _pool;
-    private readonly bool _hasBreaker;
+    private readonly ScriptedPool _pool = ScriptedPool.Create(options =>
+    {
+        options.MaxSize = MaxSize;
+        options.MaxWaiters = MaxWaiters;
+        options.MaxConcurrentOpens = MaxConcurrentOpens;
+        options.AcquireTimeout = _patience;
+        options.ConnectTimeout = TimeSpan.FromMinutes(10);
+        options.IdleTimeout = Timeout.InfiniteTimeSpan;
+        options.MaxLifetime = TimeSpan.FromSeconds(20);
+        options.ProbeAfterQuiet = Timeout.InfiniteTimeSpan;
+        options.Breaker.Enabled = false;
+    });
+
     private readonly List<Lease> _leases = [];
     private readonly List<Request> _queue = [];
     private int _failuresDue;
     private bool _drained;
-    private PoolSnapshot? _still;
 
-    /// <param name="hasBreaker">Without, what an open fails with goes to the first waiter; with, nobody hears of it until the circuit opens.</param>
-    public PoolModel(bool hasBreaker)
-    {
-        _hasBreaker = hasBreaker;
-        _pool = ScriptedPool.Create(options =>
-        {
-            options.MaxSize = MaxSize;
-            options.MaxWaiters = MaxWaiters;
-            options.MaxConcurrentOpens = MaxConcurrentOpens;
-            options.AcquireTimeout = _patience;
-            options.ConnectTimeout = TimeSpan.FromMinutes(10);
-            options.IdleTimeout = Timeout.InfiniteTimeSpan;
-            options.MaxLifetime = TimeSpan.FromSeconds(20);
-            options.ProbeAfterQuiet = Timeout.InfiniteTimeSpan;
-            options.Breaker.Enabled = hasBreaker;
-        });
-        _pool.Source.HoldOpens = true;
-    }
+    public PoolModel() => _pool.Source.HoldOpens = true;
 
     public async Task PlayAsync(IEnumerable<Move> history)
     {
@@ -86,8 +79,8 @@ internal sealed class PoolModel : IAsyncDisposable
                 _pool.Source.CompleteNextOpen();
                 break;
             case MoveKind.OpenFails when _pool.Source.PendingOpens > 0:
-                _failuresDue += _hasBreaker ? 0 : 1;
-                _pool.Source.FailNextOpen(new NpgsqlException("scripted", new IOException()));
+                _failuresDue++;
+                _pool.Source.FailNextOpen(new NpgsqlException("scripted"));
                 break;
             case MoveKind.LoseIdle:
                 _pool.Source.LoseAtRest();
@@ -185,9 +178,6 @@ internal sealed class PoolModel : IAsyncDisposable
             case { Exception.InnerException: PoolRejectedException }:
                 Check(request.MayBeRejected, $"nobody is rejected while the queue has room {when}");
                 break;
-            case { Exception.InnerException: CircuitOpenException open }:
-                Check(_hasBreaker && open.FailingFor >= TimeSpan.FromSeconds(2), $"nobody fails for an outage before it has lasted {when}");
-                break;
             case { Exception.InnerException: PoolClosedException }:
                 Check(_drained, $"closed only after a drain {when}");
                 break;
@@ -201,8 +191,7 @@ internal sealed class PoolModel : IAsyncDisposable
 
     private void CheckCounts(string when)
     {
-        // The picture in which everything stood still: since then the sweep may have taken an idle connection for a moment.
-        var now = _still!;
+        var now = _pool.Snapshot;
         Check(now.Leased == _leases.Count, $"leased ({now.Leased}) are those that the model has ({_leases.Count}) {when}");
         Check(now.Waiting == _queue.Count, $"waiting ({now.Waiting}) are those that the model has ({_queue.Count}) {when}");
         Check(now.Quarantined == 0, $"nothing is quarantined {when}");
@@ -211,10 +200,8 @@ internal sealed class PoolModel : IAsyncDisposable
         Check(_pool.Source.PeakConcurrentOpens <= MaxConcurrentOpens, $"never more than {MaxConcurrentOpens} opens at once {when}");
         Check(_pool.Source.AtRest <= now.Idle, $"nothing is at rest that the pool does not count {when}");
         var canOpen = now.Leased + now.Idle + now.Opening < MaxSize && now.Opening < MaxConcurrentOpens;
-        Check(now.Waiting <= now.Opening || !canOpen || _hasBreaker, $"a waiter for whom there is room has an open under way {when}");
+        Check(now.Waiting <= now.Opening || !canOpen, $"a waiter for whom there is room has an open under way {when}");
         Check(now.Waiting == 0 || now.Idle == 0, $"nobody waits while a connection is idle {when}");
-        Check(now.Waiting == 0 || now.Circuit == CircuitState.Closed, $"nobody waits while the circuit is open {when}");
-        Check(now.Circuit == CircuitState.Closed || now.LastConnectError is not null, $"the circuit is open only after a failure, and a success closes it {when}");
     }
 
     private bool IsStill()
@@ -222,7 +209,6 @@ internal sealed class PoolModel : IAsyncDisposable
         var now = _pool.Snapshot;
         var unanswered = _queue.Count(request => !request.Task.IsCompleted);
         var granted = _queue.Count(request => request.Task.IsCompletedSuccessfully);
-        _still = now;
         return now.Opening == _pool.Source.PendingOpens
             && now.Waiting == unanswered
             && now.Leased == _leases.Count + granted;
@@ -231,8 +217,7 @@ internal sealed class PoolModel : IAsyncDisposable
     /// <summary>Gives everything back: then every gauge is at zero and every request was answered.</summary>
     private async Task EndAsync()
     {
-        // With a breaker opens begin as time passes, and must still end only here: in the middle of a look they would pass for overtaking.
-        _pool.Source.HoldOpens = _hasBreaker;
+        _pool.Source.HoldOpens = false;
         while (_queue.Count > 0 || _leases.Count > 0 || _pool.Source.PendingOpens > 0)
         {
             foreach (var lease in _leases)
@@ -246,8 +231,6 @@ internal sealed class PoolModel : IAsyncDisposable
                 _pool.Source.CompleteNextOpen();
             }
 
-            // After failures there are pauses before the next attempt.
-            _pool.Clock.Advance(_hasBreaker ? TimeSpan.FromSeconds(1) : TimeSpan.Zero);
             await SettleAsync("at the end");
         }
 
