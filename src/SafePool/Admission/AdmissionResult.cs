@@ -41,5 +41,8 @@ internal readonly record struct AdmissionResult(
 /// <summary>The terms of the equation, read at one moment.</summary>
 internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)
 {
+    /// <summary>The places that have a connection.</summary>
+    public int Connections => Places - Vacant - Opening;
+
     public int Leased => Places - Idle - Opening - Vacant - Quarantined;
 }

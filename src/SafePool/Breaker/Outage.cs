@@ -20,15 +20,14 @@ internal sealed class Outage(PoolParts parts)
     /// <param name="counts">What there is now, without it.</param>
     public void Failed(Exception error, long begunAt, GateCounts counts)
     {
-        var hasConnections = counts.Places - counts.Vacant - counts.Opening > 0;
-        if (SqlStates.IsServerFull(error) && (hasConnections || !parts.Breaker.IsEnabled))
+        if (SqlStates.IsServerFull(error) && (counts.Connections > 0 || !parts.Breaker.IsEnabled))
         {
             // Those that it has serve on, so this is no outage.
-            parts.Breaker.Answered();
+            Answered();
             if (parts.Room.Refused(counts, begunAt))
             {
                 parts.Recorder.Record(FlightEventKind.ServerFull);
-                _ = SayWhoFillsTheServerAsync();
+                _ = SayWhoFillsTheServerAsync(counts.Connections);
             }
         }
         else if (!SqlStates.IsCuredByWaiting(error))
@@ -46,8 +45,7 @@ internal sealed class Outage(PoolParts parts)
     public void Succeeded()
     {
         Answered();
-        var counts = parts.Gate.Read();
-        if (parts.Room.Granted(counts.Places - counts.Vacant - counts.Opening + 1))
+        if (parts.Room.Granted(parts.Gate.Read().Connections + 1))
         {
             Log.ServerHasRoom(parts.Logger, parts.Settings.Name, parts.Settings.MaxSize);
         }
@@ -89,9 +87,9 @@ internal sealed class Outage(PoolParts parts)
         }
     }
 
-    private async Task SayWhoFillsTheServerAsync()
+    private async Task SayWhoFillsTheServerAsync(int limit)
     {
         var census = await parts.Source.TakeCensusAsync().ConfigureAwait(false);
-        Log.ServerFull(parts.Logger, parts.Settings.Name, parts.Gate.Limit, parts.Settings.MaxSize, census?.ToString() ?? "It could not be asked who uses the rest.");
+        Log.ServerFull(parts.Logger, parts.Settings.Name, limit, parts.Settings.MaxSize, census?.ToString() ?? "It could not be asked who uses the rest.");
     }
 }

@@ -48,7 +48,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         {
             var isNews = !_isFull;
             _isFull = true;
-            gate.Limit = _had = counts.Places - counts.Vacant - counts.Opening;
+            gate.Limit = _had = counts.Connections;
             if (begunAt <= _lastRefusal)
             {
                 // The one that was to be tried has just been taken back, and may never have been: then nothing else would ask again.

@@ -29,10 +29,9 @@ internal sealed class ServerWatch
     public void Look()
     {
         // While opens fail the attempts are rationed, and without connections there is nothing to protect.
-        var counts = _parts.Gate.Read();
         if (_parts.Settings.WatchServer
             && _parts.Breaker.IsWell
-            && counts.Places > counts.Vacant + counts.Opening)
+            && _parts.Gate.Read().Connections > 0)
         {
             // First: a connection that is opened now may be lost before the next look, and what there is now with it.
             Volatile.Write(ref _generation, _parts.Physicals.Generation);

@@ -28,8 +28,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
     public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
     {
         // A failed open costs all that there is. So one that has something to lose finds out first whether it would fail.
-        var counts = parts.Gate.Read();
-        var hasOthers = counts.Places > counts.Vacant + counts.Opening;
+        var hasOthers = parts.Gate.Read().Connections > 0;
         if (blocking)
         {
             if (hasOthers)

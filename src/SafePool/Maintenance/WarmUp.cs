@@ -79,7 +79,6 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
 
     private bool IsDone()
     {
-        var counts = parts.Gate.Read();
-        return counts.Places - counts.Vacant - counts.Opening >= parts.Settings.MinSize;
+        return parts.Gate.Read().Connections >= parts.Settings.MinSize;
     }
 }

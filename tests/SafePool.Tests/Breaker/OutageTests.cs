@@ -302,6 +302,26 @@ public sealed class OutageTests
         await Assert.ThrowsAsync<PostgresException>(() => scripted.BeginRent());
     }
 
+    /// <summary>A full server has answered too: the circuit closes, and that is said like any other change.</summary>
+    [Fact]
+    public async Task CircuitIsOpen_TheServerIsBackAndFull_ClosesAndSaysSo()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.Breaker.TripAfter) = (2, TimeSpan.FromSeconds(1)));
+        using var kept = await scripted.BeginRent();
+        scripted.Source.FailOpensWith = _refused;
+        var waiting = scripted.BeginRent(TimeSpan.FromMinutes(1));
+        await scripted.UntilAsync(pool => pool.LastConnectError is not null);
+        await TripAsync(scripted);
+        await Assert.ThrowsAsync<CircuitOpenException>(() => waiting);
+        scripted.Source.FailOpensWith = new PostgresException("full", "FATAL", "FATAL", PostgresErrorCodes.TooManyConnections);
+
+        scripted.Tick(4);
+        await scripted.UntilAsync(pool => pool.Circuit == CircuitState.Closed);
+
+        await Eventually.True(() => scripted.Log.Entries.Any(entry => entry.EventId == CircuitClosed), "the change is said");
+        Assert.Equal(1, scripted.Snapshot.EffectiveMaxSize);
+    }
+
     [Fact]
     [Trait("Conformance", "7")]
     public async Task Maintenance_MinimumCannotBeOpened_IsAbsorbedAndStandsDownWhileTheCircuitIsOpen()
