@@ -42,6 +42,8 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly LeakDetector _detector;
     private readonly WarmUp _warmUp;
     private readonly Upkeep _upkeep;
+    private readonly SettingsChange _settingsChange;
+    private readonly PoolPause _pause;
     private readonly PoolClosing _closing;
     private readonly MaintenanceLoop _loop;
     private readonly bool _issuesAtOnce;
@@ -77,6 +79,8 @@ public sealed class ConnectionPool : IConnectionPool
         _dropIns = new DropInConnections(_returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
+        _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
+        _pause = new PoolPause(_parts, _opener);
         _closing = new PoolClosing(_parts);
         _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _loop = new MaintenanceLoop(this, timeProvider);
@@ -187,6 +191,27 @@ public sealed class ConnectionPool : IConnectionPool
     public Task WarmUpAsync(CancellationToken cancellationToken = default) => _warmUp.RunAsync(cancellationToken);
 
     /// <inheritdoc/>
+    public ReconfigureResult Reconfigure(Action<ConnectionPoolOptions> change)
+    {
+        ArgumentNullException.ThrowIfNull(change);
+        return _settingsChange.Make(settings =>
+        {
+            var options = settings.ToOptions();
+            change(options);
+            return ConnectionPoolOptionsValidator.Settle(options);
+        });
+    }
+
+    /// <inheritdoc/>
+    public ReconfigureResult Reconfigure(ConnectionPoolOptions options) => _settingsChange.Make(_ => ConnectionPoolOptionsValidator.Settle(options));
+
+    /// <inheritdoc/>
+    public Task PauseAsync(CancellationToken cancellationToken = default) => _pause.BeginAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public void Resume() => _pause.End();
+
+    /// <inheritdoc/>
     public void Clear() => _opener.RetireAll();
 
     /// <inheritdoc/>
@@ -225,7 +250,7 @@ public sealed class ConnectionPool : IConnectionPool
     public override string ToString()
     {
         var counts = _gate.Read();
-        return $"Pool '{Name}': {counts.Leased} of {counts.Places} leased, {counts.Idle} idle, {counts.Opening} opening, {counts.Waiting} waiting";
+        return $"Pool '{Name}': {counts.Leased} of {counts.Size} leased, {counts.Idle} idle, {counts.Opening} opening, {counts.Waiting} waiting";
     }
 
     internal void Return(LeaseHandle handle, long leaseId) => Synchronously.Result(ReturnAsync(handle, leaseId, blocking: true));

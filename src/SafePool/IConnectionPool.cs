@@ -118,6 +118,38 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     Task WarmUpAsync(CancellationToken cancellationToken = default);
 
+    /// <summary>Changes options while the pool works: those of size, budgets, ages, leaks and breaker. The others are refused, and said so in the log.</summary>
+    /// <remarks>
+    /// A larger <see cref="ConnectionPoolOptions.MaxSize"/> serves waiters at once. A smaller one retires idle connections at once, and leased ones as they come back; until then there are more than
+    /// <see cref="ConnectionPoolOptions.MaxSize"/>. A new <see cref="ConnectionPoolOptions.MaxLifetime"/> is that of connections opened from now on. Rents that wait already keep their budgets.
+    /// </remarks>
+    /// <param name="change">Gets the options as they are in force.</param>
+    /// <returns>The names of the options that were changed, and of those that cannot change.</returns>
+    /// <exception cref="Microsoft.Extensions.Options.OptionsValidationException">Something would be wrong with the options: nothing was changed, and every fault is listed.</exception>
+    /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
+    ReconfigureResult Reconfigure(Action<ConnectionPoolOptions> change);
+
+    /// <summary>The same with options as a whole: whatever they leave out has its default.</summary>
+    /// <inheritdoc cref="Reconfigure(Action{ConnectionPoolOptions})"/>
+    /// <param name="options">Are not frozen.</param>
+    ReconfigureResult Reconfigure(ConnectionPoolOptions options);
+
+    /// <summary>Begins a time without connections, for maintenance of the server: the idle ones are closed now, the leased ones when they come back, and no new ones are opened.</summary>
+    /// <remarks>
+    /// Rents wait for <see cref="Resume"/> in their own budgets; those whose budget ends before, or for whom the queue has no room, get a <see cref="PoolPausedException"/>.
+    /// <see cref="IConnectionPool.TryRent"/> gives nothing. A pool that is paused already stays so.
+    /// </remarks>
+    /// <param name="cancellationToken">Ends the waiting; the pool stays paused.</param>
+    /// <returns>A task that ends when no connection to the server is left, its own included, or <see cref="Resume"/> was called. It waits for leases as long as they take.</returns>
+    /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    Task PauseAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>Ends a pause: opens connections for those who wait. Does nothing when there is none.</summary>
+#pragma warning disable CA1716 // The field's own word.
+    void Resume();
+#pragma warning restore CA1716
+
     /// <summary>Retires every physical connection: the idle ones now, the leased ones when they come back.</summary>
     /// <remarks>For a changed password, role or server. Leases that are out go on working.</remarks>
     void Clear();

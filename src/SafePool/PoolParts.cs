@@ -13,6 +13,8 @@ namespace SafePool;
 /// <summary>What the rooms of one pool share: its state, and nothing that acts.</summary>
 internal sealed class PoolParts
 {
+    private volatile PoolSettings _settings;
+
     public PoolParts(
         ConnectionPool pool,
         PoolSettings settings,
@@ -20,7 +22,7 @@ internal sealed class PoolParts
         TimeProvider time,
         Func<PhysicalConnections, IConnectionSource>? sourceFactory)
     {
-        Settings = settings;
+        _settings = settings;
         Logger = logger;
         Clock = new PoolClock(time);
         Physicals = new PhysicalConnections(settings, Clock);
@@ -30,12 +32,12 @@ internal sealed class PoolParts
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Breaker = new CircuitBreaker(settings.Breaker, Clock);
         Room = new ServerRoom(Gate, Clock);
-        Opens = new OpenTimes(settings.MaxSize, Clock);
+        Opens = new OpenTimes(Clock);
         Watch = new LeaseWatch(settings.Leaks, Clock);
         Ledger = new LeaseLedger(pool, settings.MaxSize, Clock, Watch);
-        Exhaustion = new ExhaustionTrip(settings.Breaker.TripOnExhaustionAfter, Gate, Ledger, Clock);
+        Exhaustion = new ExhaustionTrip(settings.Breaker, Gate, Ledger, Clock);
         Sampler = new ActivitySampler(Ledger, Source, Clock);
-        Inspector = new BackendInspector(Ledger, Source, Clock, settings.Leaks.InspectBackends);
+        Inspector = new BackendInspector(Ledger, Source, Clock, settings.Leaks);
         Holders = new Holders(Ledger, Sampler, Inspector, Clock, settings.Leaks);
         Recorder = new FlightRecorder(Ledger, Clock);
         Reports = new LeakReports(settings.Name, logger, Watch, Recorder);
@@ -43,7 +45,23 @@ internal sealed class PoolParts
         Vitals = new PoolVitals(Clock);
     }
 
-    public PoolSettings Settings { get; }
+    /// <summary>Puts other settings in force, for those who keep a copy too. One caller at a time.</summary>
+    public void Apply(PoolSettings settings)
+    {
+        _settings = settings;
+        Physicals.Apply(settings);
+        Breaker.Apply(settings.Breaker);
+        Exhaustion.Apply(settings.Breaker);
+        Watch.Apply(settings.Leaks);
+        Inspector.Apply(settings.Leaks);
+        Holders.Apply(settings.Leaks);
+        Ledger.Grow(settings.MaxSize);
+        Gate.Resize(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
+        Room.Resized();
+    }
+
+    /// <summary>What is in force now; replaced as a whole.</summary>
+    public PoolSettings Settings => _settings;
 
     public ILogger Logger { get; }
 

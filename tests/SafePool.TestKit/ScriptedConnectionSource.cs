@@ -228,6 +228,12 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return true;
     }
 
+    public ValueTask StopWatchingAsync()
+    {
+        Volatile.Write(ref _lost, null);
+        return ValueTask.CompletedTask;
+    }
+
     public void Clear()
     {
         lock (_gate)

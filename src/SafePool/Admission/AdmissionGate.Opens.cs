@@ -5,13 +5,6 @@ namespace SafePool.Admission;
 /// <content>The opens: when one may begin, and how it ends.</content>
 internal sealed partial class AdmissionGate
 {
-    /// <summary>How many connections may exist: fewer than <see cref="Places"/> while the server has no room for more.</summary>
-    public int Limit
-    {
-        get => Volatile.Read(ref _limit);
-        set => Volatile.Write(ref _limit, Math.Clamp(value, 0, Places));
-    }
-
     /// <summary>Starts an open because of demand: vacant → opening. False when none is called for or allowed.</summary>
     /// <param name="most">How many may be under way with it, if that is less than the limit of concurrent opens.</param>
     /// <param name="place">The place to open.</param>
@@ -53,7 +46,7 @@ internal sealed partial class AdmissionGate
         {
             AssertInvariants();
             EndOpenLocked(place, blocking, PlaceState.Held);
-            first = handOver && !_closed ? TakeFirstLocked() : null;
+            first = handOver && !IsShutLocked() ? TakeFirstLocked() : null;
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
@@ -90,14 +83,14 @@ internal sealed partial class AdmissionGate
     private int RoomLocked()
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
-        return Math.Min(_vacant, Math.Max(0, Limit - (Places - _vacant)));
+        return _paused ? 0 : Math.Min(_vacant, Math.Max(0, Limit - (Places - _vacant)));
     }
 
     private bool TryBeginLocked(bool wanted, int most, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        if (!wanted || _closed || RoomLocked() == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
+        if (!wanted || IsShutLocked() || RoomLocked() == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
         {
             return false;
         }
@@ -105,6 +98,7 @@ internal sealed partial class AdmissionGate
         place = _vacantPlaces[--_vacant];
         _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
         _opening++;
+        Debug.Assert(_opening <= _maxConcurrentOpens && Places - _vacant <= Limit, "INV-4, INV-5: opens are limited");
         return true;
     }
 

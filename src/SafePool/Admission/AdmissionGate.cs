@@ -5,16 +5,17 @@ namespace SafePool.Admission;
 /// <summary>Decides who may use which of the pool's places, and when one may be opened. The whole of the pool's arithmetic.</summary>
 /// <remarks>
 /// <para>
-/// A pool of size N has the places 0 … N-1. At any moment each is in exactly one state:
+/// There are N places, 0 … N-1: as many as the pool was ever large. At any moment each is in exactly one state:
 /// <c>idle</c> (an open connection at rest), <c>held</c> (a lease, or the pool itself while it opens up, closes or retires it),
 /// <c>opening</c>, <c>vacant</c> (no connection) or <c>quarantined</c> (a connection that cannot be closed yet).
 /// </para>
 /// <para>Invariants:</para>
 /// <list type="number">
 /// <item>INV-1: idle + held + opening + vacant + quarantined = N. <c>held</c> is not counted but follows from the others, so it cannot drift.</item>
-/// <item>INV-2: while anybody waits nothing is idle, and the idle stack is shut: what comes back meets the queue, not a newcomer.</item>
+/// <item>INV-2: while anybody waits nothing is idle, and the idle stack is shut: what comes back meets the queue, not a newcomer. So it is in a pause.</item>
 /// <item>INV-3: a waiter leaves the queue once, under the lock; who unlinked it completes it, after the lock.</item>
 /// <item>INV-4: opening never exceeds the limit of concurrent opens, and demand starts one only while waiters outnumber openings.</item>
+/// <item>INV-5: no open begins beyond <see cref="Limit"/>. What a smaller size leaves over is claimed once for each connection too many, and vacated by its claimant.</item>
 /// </list>
 /// <para>
 /// Idle ↔ held is lock-free (<see cref="IdleStack"/>); everything else is rare and happens under <c>_gate</c>. No driver, no user code
@@ -26,33 +27,29 @@ internal sealed partial class AdmissionGate
     private readonly Lock _gate = new();
     private readonly IdleStack _idle;
     private readonly WaiterQueue _queue = new();
-    private readonly int[] _vacantPlaces;
-    private readonly int _maxWaiters;
-    private readonly int _maxConcurrentOpens;
+    private int[] _vacantPlaces;
+    private int _maxWaiters;
+    private int _maxConcurrentOpens;
     private readonly TaskCompletionSource _allBack = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly PlaceAudit _audit;
     private int _vacant;
-    private int _limit;
     private int _opening;
     private int _blockingOpens;
     private int _quarantined;
     private bool _closed;
 
-    public AdmissionGate(int places, int maxWaiters, int maxConcurrentOpens)
+    public AdmissionGate(int size, int maxWaiters, int maxConcurrentOpens)
     {
-        Places = _limit = places;
+        _size = size;
         _maxWaiters = maxWaiters;
         _maxConcurrentOpens = maxConcurrentOpens;
-        _idle = new IdleStack(places);
-        _audit = new PlaceAudit(places);
-        _vacantPlaces = new int[places];
-        for (var place = places - 1; place >= 0; place--)
-        {
-            _vacantPlaces[_vacant++] = place;
-        }
+        _idle = new IdleStack(MostPlaces);
+        _audit = new PlaceAudit(MostPlaces);
+        _vacantPlaces = [];
+        AddPlacesLocked(size);
     }
 
-    public int Places { get; }
+    public int Places { get; private set; }
 
     public int Idle => _idle.Count;
 
@@ -158,7 +155,7 @@ internal sealed partial class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            first = _closed ? null : TakeFirstLocked();
+            first = IsShutLocked() ? null : TakeFirstLocked();
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
@@ -177,7 +174,7 @@ internal sealed partial class AdmissionGate
             waiters = _queue.RemoveAll();
             if (waiters.Count > 0)
             {
-                _idle.Open();
+                OpenIdleLocked();
             }
         }
 
@@ -225,7 +222,7 @@ internal sealed partial class AdmissionGate
     /// <returns>How many places were idle.</returns>
     public int Close()
     {
-        var emptied = 0;
+        int emptied;
         List<Waiter> waiters;
         lock (_gate)
         {
@@ -236,17 +233,7 @@ internal sealed partial class AdmissionGate
             }
 
             Volatile.Write(ref _closed, true);
-            do
-            {
-                while (TryTake(out var place))
-                {
-                    _audit.Move(place, PlaceState.Held, PlaceState.Vacant);
-                    PushVacantLocked(place);
-                    emptied++;
-                }
-            }
-            while (!_idle.TryShut());
-
+            emptied = ShutIdleLocked();
             waiters = _queue.RemoveAll();
             SignalIfAllBackLocked();
         }
@@ -285,12 +272,32 @@ internal sealed partial class AdmissionGate
         }
     }
 
-    private GateCounts ReadLocked() => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count);
+    private GateCounts ReadLocked()
+        => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count) { Size = _size, IsPaused = _paused };
+
+    /// <summary>Empties what is idle, and shuts the stack: idle → vacant.</summary>
+    private int ShutIdleLocked()
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var emptied = 0;
+        do
+        {
+            while (TryTake(out var place))
+            {
+                _audit.Move(place, PlaceState.Held, PlaceState.Vacant);
+                PushVacantLocked(place);
+                emptied++;
+            }
+        }
+        while (!_idle.TryShut());
+        return emptied;
+    }
 
     private void PushVacantLocked(int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         _vacantPlaces[_vacant++] = place;
+        _leaving.Remove(place);
         SignalIfAllBackLocked();
     }
 
@@ -312,16 +319,20 @@ internal sealed partial class AdmissionGate
         _queue.Remove(waiter);
         if (_queue.Count == 0)
         {
-            _idle.Open();
+            OpenIdleLocked();
         }
     }
 
     private void SignalIfAllBackLocked()
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
-        if (_closed && _vacant + _quarantined == Places)
+        if (_vacant + _quarantined == Places)
         {
-            _allBack.TrySetResult();
+            _allVacant?.TrySetResult();
+            if (_closed)
+            {
+                _allBack.TrySetResult();
+            }
         }
     }
 
@@ -332,8 +343,9 @@ internal sealed partial class AdmissionGate
         var idle = _idle.Count;
         Debug.Assert(_vacant >= 0 && _opening >= 0 && _quarantined >= 0 && _blockingOpens >= 0, "INV-1: no term is negative");
         Debug.Assert(idle + _opening + _vacant + _quarantined <= Places, "INV-1: held is not negative");
-        Debug.Assert(_idle.IsShut == (_closed || _queue.Count > 0), "INV-2: shut exactly while somebody waits or all is closed");
+        Debug.Assert(_idle.IsShut == (IsShutLocked() || _queue.Count > 0), "INV-2: shut exactly while somebody waits, in a pause, or when all is closed");
         Debug.Assert(_queue.Count == 0 || _idle.Count == 0, "INV-2: nothing idle while somebody waits");
-        Debug.Assert(_opening <= _maxConcurrentOpens && _blockingOpens <= _opening, "INV-4: opens are limited");
+        Debug.Assert(_blockingOpens <= _opening, "INV-4: blocking opens are opens");
+        Debug.Assert(_leaving.Count <= Places - _vacant, "INV-5: only what has a connection leaves");
     }
 }

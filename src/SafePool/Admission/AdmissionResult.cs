@@ -41,6 +41,12 @@ internal readonly record struct AdmissionResult(
 /// <summary>The terms of the equation, read at one moment.</summary>
 internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)
 {
+    /// <summary>How many connections there are to be at most; more while a pool that was made smaller waits for leases to come back.</summary>
+    public int Size { get; init; } = Places;
+
+    /// <summary>Whether nobody is let in for now.</summary>
+    public bool IsPaused { get; init; }
+
     /// <summary>The places that have a connection.</summary>
     public int Connections => Places - Vacant - Opening;
 

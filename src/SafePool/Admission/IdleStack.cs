@@ -17,7 +17,7 @@ internal sealed class IdleStack(int places)
     private const long CountUnit = 1L << 16;
     private const long TopMask = 0xFFFF;
 
-    private readonly int[] _below = new int[places];
+    private readonly ushort[] _below = new ushort[places];
     private PaddedWord _word;
 
     public int Count => CountOf(Volatile.Read(ref _word.Value));
@@ -42,7 +42,7 @@ internal sealed class IdleStack(int places)
             place = (int)(seen & TopMask);
             // May be stale when another thread pops this place first; the tag then makes the swap fail.
             var below = Volatile.Read(ref _below[place]);
-            var next = ((seen + TagUnit) & ~TopMask) - CountUnit | (uint)below;
+            var next = ((seen + TagUnit) & ~TopMask) - CountUnit | below;
             var found = Interlocked.CompareExchange(ref _word.Value, next, seen);
             if (found == seen)
             {
@@ -61,7 +61,7 @@ internal sealed class IdleStack(int places)
         var seen = Volatile.Read(ref _word.Value);
         while ((seen & ShutBit) == 0)
         {
-            Volatile.Write(ref _below[place], (int)(seen & TopMask));
+            Volatile.Write(ref _below[place], (ushort)(seen & TopMask));
             var next = ((seen + TagUnit) & ~TopMask) + CountUnit | (uint)place;
             var found = Interlocked.CompareExchange(ref _word.Value, next, seen);
             if (found == seen)

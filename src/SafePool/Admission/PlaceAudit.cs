@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace SafePool.Admission;
 
-internal enum PlaceState
+internal enum PlaceState : byte
 {
     Vacant,
     Opening,

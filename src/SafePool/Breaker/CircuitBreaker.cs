@@ -31,11 +31,12 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     private long _lastFailure = long.MinValue;
     private long _notBefore = long.MinValue;
     private long _probingSince;
+    private volatile BreakerSettings _settings = settings;
     private TimeSpan _pause = settings.ProbeInterval;
     private bool _isSuspicious;
     private TimeSpan _lastOutage;
 
-    public bool IsEnabled => settings.Enabled;
+    public bool IsEnabled => _settings.Enabled;
 
     public CircuitState State => _state;
 
@@ -73,6 +74,21 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
         }
     }
 
+    /// <summary>Changes the rules. A pause that has begun ends as it would have; switched off, it forgets what it holds against the server.</summary>
+    public void Apply(BreakerSettings settings)
+    {
+        lock (_gate)
+        {
+            _settings = settings;
+            _pause = TimeSpan.FromTicks(Math.Clamp(_pause.Ticks, settings.ProbeInterval.Ticks, settings.MaxProbeInterval.Ticks));
+        }
+
+        if (!settings.Enabled)
+        {
+            Answered();
+        }
+    }
+
     /// <summary>How many opens may run at once now: <paramref name="healthy"/> while all is well, one while failing, none when it is too early.</summary>
     public int OpensAllowed(int healthy)
     {
@@ -89,7 +105,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     /// <returns>Whether it is the first after one that succeeded.</returns>
     public bool Failed(long begunAt)
     {
-        if (!settings.Enabled)
+        if (!_settings.Enabled)
         {
             return false;
         }
@@ -130,7 +146,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             _state = CircuitState.Closed;
             _failingSince = Never;
             _lastFailure = _notBefore = long.MinValue;
-            _pause = settings.ProbeInterval;
+            _pause = _settings.ProbeInterval;
             _isSuspicious = false;
             return wasOpen;
         }
@@ -139,7 +155,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     /// <summary>There are signs that the server has gone: the next open is on its own, until one has succeeded.</summary>
     public void Suspect()
     {
-        if (settings.Enabled)
+        if (_settings.Enabled)
         {
             lock (_gate)
             {
@@ -153,7 +169,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     {
         lock (_gate)
         {
-            if (_state != CircuitState.Closed || _failingSince == Never || clock.Since(_failingSince) < settings.TripAfter)
+            if (_state != CircuitState.Closed || _failingSince == Never || clock.Since(_failingSince) < _settings.TripAfter)
             {
                 return false;
             }
@@ -194,8 +210,8 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     /// <summary>While callers wait it grows little: what they wait for is the next attempt.</summary>
     private TimeSpan Longer(TimeSpan pause)
     {
-        var (longer, longest) = _state == CircuitState.Closed ? (pause * 1.25, settings.ProbeInterval * 2) : (pause * 2, settings.MaxProbeInterval);
-        longest = longest < settings.MaxProbeInterval ? longest : settings.MaxProbeInterval;
+        var (longer, longest) = _state == CircuitState.Closed ? (pause * 1.25, _settings.ProbeInterval * 2) : (pause * 2, _settings.MaxProbeInterval);
+        longest = longest < _settings.MaxProbeInterval ? longest : _settings.MaxProbeInterval;
         return longer < longest ? longer : longest;
     }
 
@@ -209,6 +225,6 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     {
         System.Diagnostics.Debug.Assert(_gate.IsHeldByCurrentThread);
         System.Diagnostics.Debug.Assert(_state == CircuitState.Closed || _failingSince != Never, "open only while failing");
-        System.Diagnostics.Debug.Assert(_pause >= settings.ProbeInterval && _pause <= settings.MaxProbeInterval, "the pause is within its bounds");
+        System.Diagnostics.Debug.Assert(_pause >= _settings.ProbeInterval && _pause <= _settings.MaxProbeInterval, "the pause is within its bounds");
     }
 }

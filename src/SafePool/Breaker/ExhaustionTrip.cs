@@ -1,6 +1,7 @@
 using SafePool.Admission;
 using SafePool.Leases;
 using SafePool.Maintenance;
+using SafePool.Options;
 
 namespace SafePool.Breaker;
 
@@ -9,24 +10,28 @@ namespace SafePool.Breaker;
 /// Returns leave no note of themselves on the hot path. But a lease that comes back to a full pool is handed on, which counts as a rent, or makes it a pool that
 /// is not full: so while it is full and no rent was served, nothing has come back.
 /// </remarks>
-internal sealed class ExhaustionTrip(TimeSpan? patience, AdmissionGate gate, LeaseLedger ledger, PoolClock clock)
+internal sealed class ExhaustionTrip(BreakerSettings settings, AdmissionGate gate, LeaseLedger ledger, PoolClock clock)
 {
     private const long Never = long.MaxValue;
 
+    private volatile BreakerSettings _settings = settings;
     private long _since = Never;
     private long _rents;
 
     /// <summary>Whether new rents are to fail at once. Ends with the first lease that comes back.</summary>
     public bool IsTripped
         => Volatile.Read(ref _since) is var since and not Never
-            && clock.Since(since) >= patience
+            && clock.Since(since) >= _settings.TripOnExhaustionAfter
             && ledger.TotalRents == Volatile.Read(ref _rents)
             && IsFull(gate.Read());
+
+    /// <summary>Changes the patience.</summary>
+    public void Apply(BreakerSettings settings) => _settings = settings;
 
     /// <summary>One look; called by the maintenance loop.</summary>
     public void Look()
     {
-        if (patience is null)
+        if (_settings.TripOnExhaustionAfter is null)
         {
             return;
         }

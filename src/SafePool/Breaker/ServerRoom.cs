@@ -46,6 +46,12 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
+            if (counts.Connections >= gate.Size)
+            {
+                // The pool has been made smaller since that open began.
+                return false;
+            }
+
             var isNews = !_isFull;
             _isFull = true;
             gate.Limit = _had = counts.Connections;
@@ -77,7 +83,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
 
             _had = connections;
             _pause = _firstPause;
-            _isFull = gate.Limit < gate.Places;
+            _isFull = gate.Limit < gate.Size;
             _nextTry = _isFull ? clock.Exact : Never;
             return !_isFull;
         }
@@ -96,15 +102,32 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         }
     }
 
+    /// <summary>The pool has another size: one no larger than what the server has room for has nothing left to ask for.</summary>
+    public void Resized()
+    {
+        lock (_gate)
+        {
+            if (_isFull && gate.Size <= _had)
+            {
+                ForgetLocked();
+            }
+        }
+    }
+
     /// <summary>Nothing is known any more.</summary>
     public void Forget()
     {
         lock (_gate)
         {
-            gate.Limit = gate.Places;
-            _isFull = false;
-            _nextTry = Never;
-            _pause = _firstPause;
+            ForgetLocked();
         }
+    }
+
+    private void ForgetLocked()
+    {
+        gate.Limit = gate.Size;
+        _isFull = false;
+        _nextTry = Never;
+        _pause = _firstPause;
     }
 }

@@ -140,6 +140,12 @@ internal sealed class ConnectionOpener : IDisposable
 
             slot.Connection = connection;
             slot.Generation = _parts.Physicals.Generation;
+            if (_parts.Gate.IsPaused || _parts.Gate.TryClaimSurplus(slot.Place))
+            {
+                Retire(slot);
+                return;
+            }
+
             if (_parts.Gate.TryHandOver(slot.Place) || !TryRest(slot, connection))
             {
                 return;

@@ -26,6 +26,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     /// <param name="retire">The physical connection must not be used again.</param>
     public ValueTask ReturnAsync(LeaseSlot slot, bool blocking, bool retire = false)
     {
+        retire |= parts.Gate.TryClaimSurplus(slot.Place);
         if (!blocking || !_closer.IsBusy(slot.Connection!))
         {
             return SettleAsync(slot, _closer.CloseForSureAsync(slot, retire), blocking);

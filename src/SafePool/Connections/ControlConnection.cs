@@ -81,6 +81,21 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         return found;
     }
 
+    /// <summary>Closes it until it is asked for again.</summary>
+    public async ValueTask CloseAsync()
+    {
+        using var patience = new CancellationTokenSource(_patience, clock);
+        await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
+        try
+        {
+            await GiveUpWatchedAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
     /// <summary>Closes it, and opens it no more.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -64,6 +64,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <param name="lost">Called when it has gone, from any thread. Held weakly: the caller keeps the delegate.</param>
     bool KeepWatching(Action<Exception> lost);
 
+    /// <summary>Ends that, and the session it takes; the next <see cref="KeepWatching"/> begins anew.</summary>
+    ValueTask StopWatchingAsync();
+
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
     void Clear();
 }

@@ -168,6 +168,8 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_opening.NewestHost, lost);
 
+    public ValueTask StopWatchingAsync() => _control.CloseAsync();
+
     public void Clear()
     {
         _server.Clear();

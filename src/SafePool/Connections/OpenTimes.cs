@@ -1,14 +1,13 @@
+using System.Collections.Concurrent;
 using SafePool.Diagnostics;
 using SafePool.Maintenance;
 
 namespace SafePool.Connections;
 
 /// <summary>How opens have fared: what failed last, what is under way since when, how long they take.</summary>
-internal sealed class OpenTimes(int places, PoolClock clock)
+internal sealed class OpenTimes(PoolClock clock)
 {
-    private const long NotOpening = long.MinValue;
-
-    private readonly long[] _begunAt = Enumerable.Repeat(NotOpening, places).ToArray();
+    private readonly ConcurrentDictionary<int, long> _begunAt = new();
     private Exception? _lastError;
     private Exception? _lastFailure;
     private long _failedAt;
@@ -20,38 +19,35 @@ internal sealed class OpenTimes(int places, PoolClock clock)
     /// <summary>What the last open that failed failed with, whatever came after it.</summary>
     public Exception? LastFailure => Volatile.Read(ref _lastFailure);
 
-    public void Began(int place) => Volatile.Write(ref _begunAt[place], clock.Exact);
+    public void Began(int place) => _begunAt[place] = clock.Exact;
 
     /// <summary>When the open of a place that is opening began.</summary>
-    public long BegunAt(int place) => Volatile.Read(ref _begunAt[place]);
+    public long BegunAt(int place) => _begunAt[place];
 
     public void Succeeded(int place)
     {
         Volatile.Write(ref _lastTicks, clock.Since(_begunAt[place]).Ticks);
         Volatile.Write(ref _lastError, null);
-        Volatile.Write(ref _begunAt[place], NotOpening);
+        _begunAt.TryRemove(place, out _);
     }
 
     /// <summary>It brought what was at rest already, which proves nothing.</summary>
-    public void FoundOneAtRest(int place) => Volatile.Write(ref _begunAt[place], NotOpening);
+    public void FoundOneAtRest(int place) => _begunAt.TryRemove(place, out _);
 
     public void Failed(int place, Exception error)
     {
         Volatile.Write(ref _failedAt, clock.Exact);
         Volatile.Write(ref _lastFailure, error);
         Volatile.Write(ref _lastError, error);
-        Volatile.Write(ref _begunAt[place], NotOpening);
+        _begunAt.TryRemove(place, out _);
     }
 
     public OpenFacts Read()
     {
         var oldest = long.MaxValue;
-        foreach (ref var begunAt in _begunAt.AsSpan())
+        foreach (var (_, begunAt) in _begunAt)
         {
-            if (Volatile.Read(ref begunAt) is var at and not NotOpening)
-            {
-                oldest = Math.Min(oldest, at);
-            }
+            oldest = Math.Min(oldest, begunAt);
         }
 
         return new OpenFacts

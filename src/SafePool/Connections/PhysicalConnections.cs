@@ -19,6 +19,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 {
     private const double LifetimeJitter = 0.1;
 
+    private volatile PoolSettings _settings = settings;
+
     private readonly ConditionalWeakTable<object, PhysicalConnection> _known = [];
     private volatile int _generation;
     private volatile bool _needsCare;
@@ -47,7 +49,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     public PhysicalConnection Register(object identity, int generation, bool isDirect)
     {
         Interlocked.Increment(ref _opened);
-        var lifetime = settings.MaxLifetime;
+        var lifetime = _settings.MaxLifetime;
         if (lifetime != Timeout.InfiniteTimeSpan)
         {
 #pragma warning disable CA5394 // Spreads retirements; nothing is secret about it.
@@ -88,7 +90,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     public bool TryTakeProbe(PhysicalConnection physical)
         => Volatile.Read(ref _probes) > 0
             && Interlocked.Decrement(ref _probes) >= 0
-            && clock.Since(physical.SeenAt) >= settings.ProbeAfterQuiet;
+            && clock.Since(physical.SeenAt) >= _settings.ProbeAfterQuiet;
 
     /// <summary>The server has answered over it.</summary>
     public void NoteSeen(PhysicalConnection physical) => physical.SeenAt = clock.Exact;
@@ -102,12 +104,16 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
 
+    /// <summary>Changes how long those that are opened from now on may live, and how quiet any may be before it is asked.</summary>
+    public void Apply(PoolSettings settings) => _settings = settings;
+
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
-    public void Refresh()
+    /// <param name="hasSurplus">Some are too many: whichever comes back first is to be looked at.</param>
+    public void Refresh(bool hasSurplus)
     {
         var requests = Volatile.Read(ref _requests);
         _hasDue = IsAnyDue(clock.Exact);
-        _needsCare = _hasDue || Volatile.Read(ref _probes) > 0;
+        _needsCare = _hasDue || hasSurplus || Volatile.Read(ref _probes) > 0;
         if (Volatile.Read(ref _requests) != requests)
         {
             // Somebody asked in the meantime, and may have been overwritten.

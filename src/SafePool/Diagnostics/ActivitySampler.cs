@@ -13,11 +13,16 @@ namespace SafePool.Diagnostics;
 /// </remarks>
 internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource source, PoolClock clock)
 {
-    private readonly Sample[] _samples = new Sample[ledger.Slots.Length];
+    private volatile Sample[] _samples = [];
 
     /// <summary>One look at one lease.</summary>
     public void Look(LeaseSlot slot, long leaseId)
     {
+        if (slot.Place >= _samples.Length)
+        {
+            _samples = [.. _samples, .. new Sample[ledger.Slots.Length - _samples.Length]];
+        }
+
         ref var sample = ref _samples[slot.Place];
         if (sample.LeaseId != leaseId)
         {
@@ -38,7 +43,8 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
     /// <summary>What is known of a lease by looking at its connection, now and before.</summary>
     public Observation Observe(LeaseSlot slot, long leaseId)
     {
-        var sample = _samples[slot.Place];
+        var samples = _samples;
+        var sample = slot.Place < samples.Length ? samples[slot.Place] : default;
         if (sample.LeaseId != leaseId)
         {
             sample = default;

@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using SafePool.Connections;
 using SafePool.Leases;
 using SafePool.Maintenance;
+using SafePool.Options;
 
 namespace SafePool.Diagnostics;
 
@@ -9,19 +11,20 @@ namespace SafePool.Diagnostics;
 /// One question at a time, at most one a second, each bounded by the control connection's own patience. What it learned of a lease is kept until the next
 /// answer or the end of that lease, and grows older with the clock.
 /// </remarks>
-internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource source, PoolClock clock, bool isEnabled)
+internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource source, PoolClock clock, LeakSettings leaks)
 {
     private static readonly TimeSpan _pause = TimeSpan.FromSeconds(1);
 
     // Longer than the pause, so that a late look does not ask for ever.
     private static readonly TimeSpan _freshFor = _pause * 2;
 
-    private readonly Answer?[] _answers = new Answer?[ledger.Slots.Length];
+    private readonly ConcurrentDictionary<int, Answer> _answers = new();
+    private volatile bool _isEnabled = leaks.InspectBackends;
     private long _nextQuestion = long.MinValue;
     private long _failedAt = long.MinValue;
     private int _isAsking;
 
-    public bool IsEnabled => isEnabled;
+    public bool IsEnabled => _isEnabled;
 
     /// <summary>When the server last failed to answer, if it has not answered since.</summary>
     public TimeSpan? SilentFor => Volatile.Read(ref _failedAt) is var at and not long.MinValue ? clock.Since(at) : null;
@@ -29,7 +32,7 @@ internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource sou
     /// <summary>What the server said about a lease; null if it said nothing, or was not asked.</summary>
     public BackendActivity? Of(LeaseSlot slot, long leaseId)
     {
-        if (Volatile.Read(ref _answers[slot.Place]) is not { Activity: { } activity } answer || answer.LeaseId != leaseId)
+        if (_answers.GetValueOrDefault(slot.Place) is not { Activity: { } activity } answer || answer.LeaseId != leaseId)
         {
             return null;
         }
@@ -43,16 +46,19 @@ internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource sou
         };
     }
 
+    /// <summary>Changes whether it asks.</summary>
+    public void Apply(LeakSettings leaks) => _isEnabled = leaks.InspectBackends;
+
     /// <summary>Whether something was learned of a lease just now, or will not be: nobody is asked, or the server did not answer.</summary>
     public bool HasAnswered(LeaseSlot slot, long leaseId)
-        => !isEnabled
+        => !_isEnabled
             || SilentFor <= _freshFor
-            || (Volatile.Read(ref _answers[slot.Place]) is { } answer && answer.LeaseId == leaseId && clock.Since(answer.At) <= _freshFor);
+            || (_answers.GetValueOrDefault(slot.Place) is { } answer && answer.LeaseId == leaseId && clock.Since(answer.At) <= _freshFor);
 
     /// <summary>Begins to ask about all leases that are out, unless it is being asked, or was a moment ago.</summary>
     public void Ask()
     {
-        if (!isEnabled || clock.Exact < Volatile.Read(ref _nextQuestion) || Interlocked.Exchange(ref _isAsking, 1) == 1)
+        if (!_isEnabled || clock.Exact < Volatile.Read(ref _nextQuestion) || Interlocked.Exchange(ref _isAsking, 1) == 1)
         {
             return;
         }
@@ -83,7 +89,7 @@ internal sealed class BackendInspector(LeaseLedger ledger, IConnectionSource sou
             for (var i = 0; i < asked.Count && answers is not null; i++)
             {
                 var (slot, leaseId) = asked[i];
-                Volatile.Write(ref _answers[slot.Place], new Answer(leaseId, clock.Exact, answers.GetValueOrDefault(connections[i])));
+                _answers[slot.Place] = new Answer(leaseId, clock.Exact, answers.GetValueOrDefault(connections[i]));
             }
         }
         finally

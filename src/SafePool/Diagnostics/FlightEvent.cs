@@ -16,6 +16,8 @@ internal enum FlightEventKind
     OpenFailed,
     Closed,
     Cleared,
+    Paused,
+    Resumed,
     Broken,
     Quarantined,
     Released,

@@ -9,6 +9,11 @@ namespace SafePool.Diagnostics;
 /// <summary>Puts together what is known of the leases that are out: who, where, since when, and what they do.</summary>
 internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, BackendInspector inspector, PoolClock clock, LeakSettings leaks)
 {
+    private volatile LeakSettings _leaks = leaks;
+
+    /// <summary>Changes when a lease is overdue.</summary>
+    public void Apply(LeakSettings leaks) => _leaks = leaks;
+
     /// <summary>The leases that are out, the longest held first.</summary>
     public ImmutableArray<LeaseHolder> All()
     {
@@ -53,7 +58,7 @@ internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, Backe
             TraceId = slot.Trace?.TraceId.ToHexString(),
             Backend = backend,
             Calls = slot.Calls,
-            Threshold = slot.Options?.ExpectedHold ?? leaks.Threshold,
+            Threshold = slot.Options?.ExpectedHold ?? _leaks.Threshold,
             IsLost = slot.LostLeaseId == id,
         };
     }

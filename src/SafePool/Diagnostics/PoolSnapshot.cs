@@ -18,6 +18,9 @@ public sealed record PoolSnapshot
     /// <summary>Gets whether connections are being opened for those who ask.</summary>
     public required CircuitState Circuit { get; init; }
 
+    /// <summary>Gets whether the pool is paused (<see cref="IConnectionPool.PauseAsync"/>).</summary>
+    public bool IsPaused { get; init; }
+
     /// <summary>Gets how many places are held by leases, or by the pool for a moment while it closes or retires their connection.</summary>
     public required int Leased { get; init; }
 

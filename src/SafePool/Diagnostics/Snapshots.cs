@@ -11,8 +11,9 @@ internal static class Snapshots
         => new()
         {
             Name = parts.Settings.Name,
-            MaxSize = counts.Places,
+            MaxSize = counts.Size,
             EffectiveMaxSize = parts.Gate.Limit,
+            IsPaused = counts.IsPaused,
             Circuit = parts.Breaker.State,
             Leased = counts.Leased,
             Idle = counts.Idle,

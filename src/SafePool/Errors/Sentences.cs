@@ -18,6 +18,11 @@ internal static class Sentences
     public static string Rejected(PoolSnapshot pool, int maxWaiters, Diagnosis diagnosis)
         => $"Pool '{pool.Name}' rejected the rent: {Counts(pool)}, and MaxWaiters is {maxWaiters}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
 
+    public static string Paused(PoolSnapshot pool, TimeSpan waited)
+        => waited == TimeSpan.Zero
+            ? $"Pool '{pool.Name}' is paused for maintenance, and rejected the rent: {Counts(pool)}. Resume() lets callers in again."
+            : $"Pool '{pool.Name}' is paused for maintenance: waited {Duration(waited)}; {Counts(pool)}. Resume() lets callers in again.";
+
     public static string ConnectTimeout(PoolSnapshot pool, AcquirePhase phase, TimeSpan waited, Diagnosis diagnosis)
     {
         var wait = phase switch

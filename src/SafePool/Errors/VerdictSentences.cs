@@ -81,7 +81,7 @@ internal static class VerdictSentences
 
     private static (string Text, string Remedy) Full(PoolFacts facts)
         => (
-            $"The server refuses more connections ({FirstLine(facts.Opens.LastError)}) while the pool has {Number(facts.Counts.Leased + facts.Counts.Idle)} of {Number(facts.Counts.Places)}.",
+            $"The server refuses more connections ({FirstLine(facts.Opens.LastError)}) while the pool has {Number(facts.Counts.Leased + facts.Counts.Idle)} of {Number(facts.Counts.Size)}.",
             "Make the MaxSize of all instances together fit into max_connections, or find out who uses the rest: SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1.");
 
     private static (string Text, string Remedy) Unreachable(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
@@ -113,7 +113,7 @@ internal static class VerdictSentences
 
     private static (string Text, string Remedy) Undersized(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
-        var remedy = $"Raise MaxSize (now {Number(facts.Counts.Places)}) if the server has room, or do less in each lease.";
+        var remedy = $"Raise MaxSize (now {Number(facts.Counts.Size)}) if the server has room, or do less in each lease.";
         var busy = holders.Where(VerdictFinder.IsTelling).ToImmutableArray();
         if (!busy.IsEmpty)
         {
@@ -125,11 +125,11 @@ internal static class VerdictSentences
             return ("Nothing is wrong with the holders.", remedy);
         }
 
-        var needed = Math.Min(Math.Ceiling(facts.RentsPerSecond * hold.TotalSeconds), facts.Counts.Places);
+        var needed = Math.Min(Math.Ceiling(facts.RentsPerSecond * hold.TotalSeconds), facts.Counts.Size);
         return (
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"Nothing is wrong with the holders: {facts.RentsPerSecond:0.#} leases a second, held for {Sentences.Duration(hold)} on average, keep {needed:0} of {facts.Counts.Places} connections busy."),
+                $"Nothing is wrong with the holders: {facts.RentsPerSecond:0.#} leases a second, held for {Sentences.Duration(hold)} on average, keep {needed:0} of {facts.Counts.Size} connections busy."),
             remedy);
     }
 

@@ -149,7 +149,7 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
         }
 
         parts.Recorder.Record(FlightEventKind.CollectionInduced);
-        Log.CollectionInduced(parts.Logger, parts.Settings.Name, counts.Leased, counts.Places, counts.Waiting);
+        Log.CollectionInduced(parts.Logger, parts.Settings.Name, counts.Leased, counts.Size, counts.Waiting);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
         _secondIsDue = !_secondIsDue;
         if (!_secondIsDue)

@@ -2,20 +2,18 @@ using SafePool.Maintenance;
 
 namespace SafePool.Leases;
 
-/// <summary>The slots of a pool, one for each place.</summary>
+/// <summary>The slots of a pool, one for each place. It only grows.</summary>
 internal sealed class LeaseLedger
 {
-    private readonly LeaseSlot[] _slots;
+    private readonly ConnectionPool _pool;
     private readonly PoolClock _clock;
+    private readonly LeaseWatch _watch;
+    private volatile LeaseSlot[] _slots = [];
 
     public LeaseLedger(ConnectionPool pool, int places, PoolClock clock, LeaseWatch watch)
     {
-        _clock = clock;
-        _slots = new LeaseSlot[places];
-        for (var place = 0; place < places; place++)
-        {
-            _slots[place] = new LeaseSlot(pool, place, places, clock, watch);
-        }
+        (_pool, _clock, _watch) = (pool, clock, watch);
+        Grow(places);
     }
 
     public ReadOnlySpan<LeaseSlot> Slots => _slots;
@@ -35,6 +33,16 @@ internal sealed class LeaseLedger
     }
 
     public LeaseSlot this[int place] => _slots[place];
+
+    /// <summary>Makes slots for so many places, before the gate has them. One caller at a time.</summary>
+    public void Grow(int places)
+    {
+        var slots = _slots;
+        if (places > slots.Length)
+        {
+            _slots = [.. slots, .. Enumerable.Range(slots.Length, places - slots.Length).Select(place => new LeaseSlot(_pool, place, _clock, _watch))];
+        }
+    }
 
     /// <summary>Whether the lease on a slot has been held for longer than it may.</summary>
     public bool IsOverdue(LeaseSlot slot, TimeSpan threshold)

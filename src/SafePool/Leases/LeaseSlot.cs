@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Npgsql;
+using SafePool.Admission;
 using SafePool.Leaks;
 using SafePool.Maintenance;
 
@@ -8,11 +9,11 @@ namespace SafePool.Leases;
 /// <summary>What the pool knows about one of its places: the connection in it, and the lease on it if there is one.</summary>
 /// <remarks>
 /// <para>
-/// Ownership: whoever holds the place (see <see cref="Admission.AdmissionGate"/>) may write here; the lease id is the only field that others
+/// Ownership: whoever holds the place (see <see cref="AdmissionGate"/>) may write here; the lease id is the only field that others
 /// race for, by compare-and-swap. Readers of other fields (snapshots) check the id before and after.
 /// </para>
 /// <para>
-/// Lease ids are unique in the pool, and tell the place: each slot counts in steps of the number of places, from its own. So a torn copy of a
+/// Lease ids are unique in the pool, and tell the place: each slot counts from its own in steps of the most places there can be. So a torn copy of a
 /// <see cref="Lease"/> (the handle of one, the id of another) matches nothing. Zero means that no lease is out.
 /// </para>
 /// <para>While a lease is out nothing here refers to its <see cref="LeaseHandle"/>: the handle is alive only while the user's copies are.</para>
@@ -23,7 +24,6 @@ internal sealed class LeaseSlot
     private const int Remembered = 8;
     private const long Never = long.MinValue;
 
-    private readonly int _places;
     private readonly LeaseWatch _watch;
     private readonly PoolClock _clock;
     private Tenancy _present = Tenancy.Ring(Remembered);
@@ -31,9 +31,8 @@ internal sealed class LeaseSlot
     private long _leaseId;
     private long _lastLeaseId;
 
-    public LeaseSlot(ConnectionPool pool, int place, int places, PoolClock clock, LeaseWatch watch)
+    public LeaseSlot(ConnectionPool pool, int place, PoolClock clock, LeaseWatch watch)
     {
-        _places = places;
         _clock = clock;
         _watch = watch;
         Pool = pool;
@@ -87,7 +86,7 @@ internal sealed class LeaseSlot
 
     public long LeaseId => Volatile.Read(ref _leaseId);
 
-    public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / _places;
+    public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / AdmissionGate.MostPlaces;
 
     /// <summary>Says for whom the place is held before the lease begins.</summary>
     public void Prepare(in RentSite site, RentOptions? options)
@@ -192,7 +191,7 @@ internal sealed class LeaseSlot
         UsedAt = Never;
         var handle = Handle!;
         Handle = null;
-        var id = _lastLeaseId + _places;
+        var id = _lastLeaseId + AdmissionGate.MostPlaces;
         _present.LeaseId = id;
         Volatile.Write(ref _lastLeaseId, id);
         Volatile.Write(ref _leaseId, id);

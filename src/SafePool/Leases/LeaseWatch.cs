@@ -23,9 +23,9 @@ internal sealed class LeaseWatch
     // For each tick of the coarse clock: a line that leaks may be a busy one, and a deep stack takes a tenth of a millisecond.
     private const int MaxAdaptiveCalls = 16;
 
-    private readonly LeakSettings _settings;
     private readonly PoolClock _clock;
-    private readonly bool _takesStacks;
+    private volatile LeakSettings _settings;
+    private volatile bool _isOff;
     private volatile RentSite[] _reported = [];
     private volatile bool _looksAtEach;
     private int _tracing;
@@ -34,19 +34,29 @@ internal sealed class LeaseWatch
 
     public LeaseWatch(LeakSettings settings, PoolClock clock)
     {
-        _settings = settings;
         _clock = clock;
-        IsOff = settings.Tracking == LeaseTracking.Off;
-        _takesStacks = settings.Tracking == LeaseTracking.StackTrace || settings.StackTraceSampling > 0;
-        _looksAtEach = _takesStacks;
+        _settings = settings;
+        Apply(settings);
     }
 
     /// <summary>Nothing is written down but the time.</summary>
-    public bool IsOff { get; }
+    public bool IsOff => _isOff;
 
     public bool LooksAtEach => _looksAtEach;
 
     public HoldTimes Holds { get; } = new();
+
+    private bool LooksAtReported => TakesStacks || (_settings.Tracking == LeaseTracking.Adaptive && _reported.Length > 0);
+
+    private bool TakesStacks => _settings.Tracking == LeaseTracking.StackTrace || _settings.StackTraceSampling > 0;
+
+    /// <summary>Changes what is written down from now on.</summary>
+    public void Apply(LeakSettings settings)
+    {
+        _settings = settings;
+        _isOff = settings.Tracking == LeaseTracking.Off;
+        _looksAtEach = LooksAtReported;
+    }
 
     /// <summary>The activity of the caller, where tracing is on.</summary>
     public Activity? CurrentTrace()
@@ -59,7 +69,7 @@ internal sealed class LeaseWatch
         }
         else if (_tracing > 0 && --_tracing == 0)
         {
-            _looksAtEach = _takesStacks || _reported.Length > 0;
+            _looksAtEach = LooksAtReported;
         }
 
         return current;
@@ -88,7 +98,7 @@ internal sealed class LeaseWatch
     public void NoteHold(Tenancy tenancy) => Holds.Add(tenancy.Site, _clock.Since(tenancy.RentedAt));
 
     private bool WantsCalls(in RentSite site)
-        => _settings.Tracking == LeaseTracking.StackTrace || IsSampled() || (IsReported(site) && HasCallsLeft());
+        => _settings.Tracking == LeaseTracking.StackTrace || IsSampled() || (_settings.Tracking == LeaseTracking.Adaptive && IsReported(site) && HasCallsLeft());
 
     private bool HasCallsLeft()
     {

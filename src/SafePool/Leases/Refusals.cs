@@ -10,6 +10,11 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
     /// <summary>The exception for a request that ended like this; throws it itself where it was thrown before.</summary>
     public Exception Of(AdmissionResult admission, in RentRequest request, long begun)
     {
+        if (admission is { Counts.IsPaused: true, Outcome: AdmissionOutcome.TimedOut or AdmissionOutcome.Rejected })
+        {
+            return Paused(admission, request, begun);
+        }
+
         switch (admission.Outcome)
         {
             case AdmissionOutcome.Cancelled:
@@ -40,6 +45,22 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
     }
 
     public PoolClosedException Closed() => new(Snapshots.Of(parts));
+
+    private PoolPausedException Paused(AdmissionResult admission, in RentRequest request, long begun)
+    {
+        var isTimeout = admission.Outcome == AdmissionOutcome.TimedOut;
+        if (isTimeout)
+        {
+            parts.Totals.CountTimeout();
+        }
+        else
+        {
+            parts.Totals.CountRejected();
+        }
+
+        parts.Recorder.Record(isTimeout ? FlightEventKind.TimedOut : FlightEventKind.Rejected, site: request.Site);
+        return new PoolPausedException(Snapshots.Of(parts, admission.Counts), isTimeout ? parts.Clock.Since(begun) : TimeSpan.Zero);
+    }
 
     /// <summary>With room left in the pool it was the server that was waited for, not a lease; unless the server has no room for another one.</summary>
     private PoolException OutOfTime(AdmissionResult admission, in RentRequest request, TimeSpan waited)

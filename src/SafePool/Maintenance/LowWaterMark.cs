@@ -2,13 +2,13 @@ namespace SafePool.Maintenance;
 
 /// <summary>The lowest value seen during a sliding window: how many idle connections were never needed.</summary>
 /// <remarks>Values that a later, lower one has overtaken can never be the minimum again, so only the others are kept, in rising order.</remarks>
-internal sealed class LowWaterMark(PoolClock clock, TimeSpan window)
+internal sealed class LowWaterMark(PoolClock clock)
 {
     private readonly LinkedList<(long At, int Value)> _rising = new();
     private long? _begin;
 
-    /// <summary>Notes a value; returns the lowest of the window, or 0 as long as the window has not been watched in full.</summary>
-    public int Observe(int value)
+    /// <summary>Notes a value; returns the lowest of the window that ends now, or 0 as long as the window has not been watched in full.</summary>
+    public int Observe(int value, TimeSpan window)
     {
         var now = clock.Exact;
         _begin ??= now;

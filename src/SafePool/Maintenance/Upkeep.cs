@@ -25,7 +25,7 @@ internal sealed class Upkeep(
     private readonly ServerWatch _watch = new(parts, opener);
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly IdleSweep _sweep = new(parts, opener, returner);
-    private readonly LowWaterMark _spare = new(parts.Clock, parts.Settings.IdleTimeout);
+    private readonly LowWaterMark _spare = new(parts.Clock);
     private int _isRunning;
     private long _nextFill = long.MinValue;
     private TimeSpan _fillPause = MaintenanceLoop.Period;
@@ -46,7 +46,8 @@ internal sealed class Upkeep(
             WatchQueue();
             _watch.Look();
             _quiet.Look();
-            parts.Physicals.Refresh();
+            parts.Physicals.Refresh(parts.Gate.HasSurplus);
+            await ShrinkAsync().ConfigureAwait(false);
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();
 
@@ -95,6 +96,30 @@ internal sealed class Upkeep(
             || (deadline is { } end && parts.Clock.After(parts.Clock.Exact, budget - (quarter < _longWait ? quarter : _longWait)) >= end);
     }
 
+    /// <summary>Retires what is idle and too many for a pool that was made smaller. What is leased goes when it comes back.</summary>
+    private async Task ShrinkAsync()
+    {
+        var retired = 0;
+        while (parts.Gate.HasSurplus && parts.Gate.TryTake(out var place))
+        {
+            if (parts.Source.TryTake() is not { } connection)
+            {
+                opener.VacateLost(place);
+            }
+            else if (parts.Gate.TryClaimSurplus(place))
+            {
+                await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
+                retired++;
+            }
+            else
+            {
+                opener.RestAndHandOn(parts.Ledger[place], connection);
+            }
+        }
+
+        _retirement.Note(retired, "more than MaxSize");
+    }
+
     /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
     private async Task RetireSurplusAsync()
     {
@@ -104,7 +129,7 @@ internal sealed class Upkeep(
         }
 
         var counts = parts.Gate.Read();
-        var surplus = Math.Min(_spare.Observe(counts.Idle), counts.Places - counts.Vacant - parts.Settings.MinSize);
+        var surplus = Math.Min(_spare.Observe(counts.Idle, parts.Settings.IdleTimeout), counts.Places - counts.Vacant - parts.Settings.MinSize);
         if (surplus <= 0)
         {
             return;

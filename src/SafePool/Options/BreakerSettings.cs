@@ -7,6 +7,15 @@ internal sealed record BreakerSettings(
     public static BreakerSettings Of(BreakerOptions options)
         => new(options.Enabled, options.TripAfter, options.ProbeInterval, options.MaxProbeInterval, options.TripOnExhaustionAfter);
 
+    public void WriteTo(BreakerOptions options)
+    {
+        options.Enabled = Enabled;
+        options.TripAfter = TripAfter;
+        options.ProbeInterval = ProbeInterval;
+        options.MaxProbeInterval = MaxProbeInterval;
+        options.TripOnExhaustionAfter = TripOnExhaustionAfter;
+    }
+
     public static void Check(BreakerOptions options, Faults faults)
     {
         faults.UnlessWithin("Breaker.TripAfter", options.TripAfter, TimeSpan.Zero, TimeSpan.FromDays(1));

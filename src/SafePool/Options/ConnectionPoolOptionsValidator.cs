@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Options;
+using SafePool.Admission;
 using SafePool.Maintenance;
 
 namespace SafePool.Options;
@@ -54,8 +55,8 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
 
         var maxSize = text.MaxSize ?? options.MaxSize;
         var minSize = text.MinSize ?? options.MinSize;
-        faults.UnlessWithin(nameof(options.MaxSize), maxSize, 1, 10_000);
-        faults.UnlessWithin(nameof(options.MinSize), minSize, 0, 10_000);
+        faults.UnlessWithin(nameof(options.MaxSize), maxSize, 1, AdmissionGate.MostPlaces);
+        faults.UnlessWithin(nameof(options.MinSize), minSize, 0, AdmissionGate.MostPlaces);
         if (minSize > maxSize)
         {
             faults.Add($"MinSize ({minSize}) must not exceed MaxSize ({maxSize}). Lower the first or raise the second.");
@@ -73,9 +74,10 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
             : new PoolSettings
             {
                 Name = options.Name ?? text.Database,
+                ConnectionText = text.WithoutPool(),
                 DataSourceString = text.ForDataSource(
-                    maxSize, connectTimeout, withTimeouts: options.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup),
-                BareDataSourceString = text.ForDataSource(maxSize, connectTimeout, withTimeouts: false),
+                    connectTimeout, withTimeouts: options.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup),
+                BareDataSourceString = text.ForDataSource(connectTimeout, withTimeouts: false),
                 ConfigureDataSource = options.ConfigureDataSource,
                 RefusesAmbientTransactions = text.Enlist,
                 MinSize = minSize,

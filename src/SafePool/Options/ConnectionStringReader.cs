@@ -1,5 +1,6 @@
 using System.Globalization;
 using Npgsql;
+using SafePool.Admission;
 
 namespace SafePool.Options;
 
@@ -10,9 +11,15 @@ namespace SafePool.Options;
 /// </remarks>
 internal sealed class ConnectionStringReader
 {
-    // Above MaxSize, so that nothing ever queues inside Npgsql, not even beside a user's Clone().
-    private const int Headroom = 100;
+    // Above the largest MaxSize, which may change, so that nothing ever queues inside Npgsql, not even beside a user's Clone().
+    private const int DriverPoolSize = AdmissionGate.MostPlaces + 100;
 
+    private const string MaximumPoolSize = "Maximum Pool Size";
+    private const string MinimumPoolSize = "Minimum Pool Size";
+    private const string ConnectionTimeout = "Timeout";
+    private const string ConnectionIdleLifetime = "Connection Idle Lifetime";
+    private const string ConnectionLifetime = "Connection Lifetime";
+    private const string NoResetOnClose = "No Reset On Close";
     private const int OneYear = 365 * 24 * 60 * 60;
 
     private readonly NpgsqlConnectionStringBuilder _builder;
@@ -62,11 +69,24 @@ internal sealed class ConnectionStringReader
         return reader;
     }
 
+    /// <summary>The string without what it says about the pool. Holds the password.</summary>
+    public string WithoutPool()
+    {
+        var builder = new NpgsqlConnectionStringBuilder(_builder.ConnectionString);
+        string[] keywords = [MaximumPoolSize, MinimumPoolSize, ConnectionTimeout, ConnectionIdleLifetime, ConnectionLifetime, NoResetOnClose];
+        foreach (var keyword in keywords)
+        {
+            builder.Remove(keyword);
+        }
+
+        builder.Options = SessionTimeoutOptions.Strip(_builder.Options) is { Length: > 0 } options ? options : null;
+        return builder.ConnectionString;
+    }
+
     /// <summary>The string for Npgsql's data source. Holds the password.</summary>
-    /// <param name="maxSize">How many connections there are at most.</param>
     /// <param name="connectTimeout">How long an attempt to connect may take.</param>
     /// <param name="withTimeouts">Whether the session timeouts are among its start-up options; otherwise none is, also of those that the given string had there.</param>
-    public string ForDataSource(int maxSize, TimeSpan connectTimeout, bool withTimeouts)
+    public string ForDataSource(TimeSpan connectTimeout, bool withTimeouts)
     {
         var options = withTimeouts
             ? SessionTimeoutOptions.Write(_builder.Options, SessionTimeouts)
@@ -74,8 +94,8 @@ internal sealed class ConnectionStringReader
         var builder = new NpgsqlConnectionStringBuilder(_builder.ConnectionString)
         {
             // Equal bounds switch Npgsql's pruning off and open nothing.
-            MinPoolSize = maxSize + Headroom,
-            MaxPoolSize = maxSize + Headroom,
+            MinPoolSize = DriverPoolSize,
+            MaxPoolSize = DriverPoolSize,
             ConnectionLifetime = 0,
             KeepAlive = 0,
             Timeout = TimeoutForEachHost(connectTimeout),
@@ -126,20 +146,20 @@ internal sealed class ConnectionStringReader
 
     private void Adopt(ConnectionPoolOptions options, Faults faults)
     {
-        MaxSize = Merge(nameof(options.MaxSize), options.MaxSizeSet, "Maximum Pool Size", _builder.MaxPoolSize, faults);
-        MinSize = Merge(nameof(options.MinSize), options.MinSizeSet, "Minimum Pool Size", _builder.MinPoolSize, faults);
-        ConnectTimeout = Merge(nameof(options.ConnectTimeout), options.ConnectTimeoutSet, "Timeout", Seconds(_builder.Timeout), faults);
-        IdleTimeout = Merge(nameof(options.IdleTimeout), options.IdleTimeoutSet, "Connection Idle Lifetime", Seconds(_builder.ConnectionIdleLifetime), faults);
+        MaxSize = Merge(nameof(options.MaxSize), options.MaxSizeSet, MaximumPoolSize, _builder.MaxPoolSize, faults);
+        MinSize = Merge(nameof(options.MinSize), options.MinSizeSet, MinimumPoolSize, _builder.MinPoolSize, faults);
+        ConnectTimeout = Merge(nameof(options.ConnectTimeout), options.ConnectTimeoutSet, ConnectionTimeout, Seconds(_builder.Timeout), faults);
+        IdleTimeout = Merge(nameof(options.IdleTimeout), options.IdleTimeoutSet, ConnectionIdleLifetime, Seconds(_builder.ConnectionIdleLifetime), faults);
         MaxLifetime = Merge(
             nameof(options.MaxLifetime),
             options.MaxLifetimeSet,
-            "Connection Lifetime",
+            ConnectionLifetime,
             _builder.ConnectionLifetime == 0 ? Timeout.InfiniteTimeSpan : Seconds(_builder.ConnectionLifetime),
             faults);
 
         // Strict resets as well, only more, so it does not contradict 'No Reset On Close=false'.
         var reset = options.ResetSet == SessionReset.Strict ? SessionReset.Strict : SessionReset.Full;
-        Reset = Merge(nameof(options.Reset), options.ResetSet, "No Reset On Close", _builder.NoResetOnClose ? SessionReset.Rollback : reset, faults);
+        Reset = Merge(nameof(options.Reset), options.ResetSet, NoResetOnClose, _builder.NoResetOnClose ? SessionReset.Rollback : reset, faults);
 
         SessionTimeouts = SessionTimeoutOptions.Merge(_builder.Options, options, faults);
     }

@@ -3,7 +3,7 @@ namespace SafePool.Options;
 /// <summary>The frozen form of <see cref="LeakOptions"/>.</summary>
 internal sealed record LeakSettings(
     TimeSpan Threshold,
-    TimeSpan BusyThreshold,
+    TimeSpan? BusyThresholdSet,
     LeaseTracking Tracking,
     double StackTraceSampling,
     NestedRentPolicy NestedRents,
@@ -13,16 +13,30 @@ internal sealed record LeakSettings(
 {
     private const int BusyFactor = 10;
 
+    public TimeSpan BusyThreshold => BusyThresholdSet ?? (Threshold * BusyFactor);
+
     public static LeakSettings Of(LeakOptions options)
         => new(
             options.Threshold,
-            options.BusyThreshold ?? (options.Threshold * BusyFactor),
+            options.BusyThreshold,
             options.Tracking,
             options.StackTraceSampling,
             options.NestedRents,
             options.AbandonAfter,
             options.TerminateRunning,
             options.InspectBackends);
+
+    public void WriteTo(LeakOptions options)
+    {
+        options.Threshold = Threshold;
+        options.BusyThreshold = BusyThresholdSet;
+        options.Tracking = Tracking;
+        options.StackTraceSampling = StackTraceSampling;
+        options.NestedRents = NestedRents;
+        options.AbandonAfter = AbandonAfter;
+        options.TerminateRunning = TerminateRunning;
+        options.InspectBackends = InspectBackends;
+    }
 
     public static void Check(LeakOptions options, Faults faults)
     {

@@ -10,6 +10,9 @@ internal sealed record PoolSettings
 
     public required string Name { get; init; }
 
+    /// <summary>As given, without what it says about the pool. Holds the password.</summary>
+    public required string ConnectionText { get; init; }
+
     /// <summary>For Npgsql: with everything in it that makes Npgsql's own pool obey (design decision D1). Holds the password.</summary>
     public required string DataSourceString { get; init; }
 
@@ -59,6 +62,44 @@ internal sealed record PoolSettings
     public required LeakSettings Leaks { get; init; }
 
     public required BreakerSettings Breaker { get; init; }
+
+    /// <summary>One of the session timeouts; null when it is not set.</summary>
+    public TimeSpan? SessionTimeout(string parameter) => SessionTimeouts.FirstOrDefault(timeout => timeout.Parameter == parameter)?.Value;
+
+    /// <summary>Options that settle to these.</summary>
+    public ConnectionPoolOptions ToOptions()
+    {
+        var options = new ConnectionPoolOptions
+        {
+            ConnectionString = ConnectionText,
+            Name = Name,
+            ConfigureDataSource = ConfigureDataSource,
+            MinSize = MinSize,
+            MaxSize = MaxSize,
+            MaxWaiters = MaxWaiters,
+            MaxConcurrentOpens = MaxConcurrentOpens,
+            ExpectedInstances = ExpectedInstances,
+            AcquireTimeout = AcquireTimeout,
+            ConnectTimeout = ConnectTimeout,
+            StatementTimeout = SessionTimeout(SessionTimeoutOptions.StatementTimeout),
+            LockTimeout = SessionTimeout(SessionTimeoutOptions.LockTimeout),
+            IdleInTransactionTimeout = SessionTimeout(SessionTimeoutOptions.IdleInTransactionTimeout),
+            TransactionTimeout = SessionTimeout(SessionTimeoutOptions.TransactionTimeout),
+            Timeouts = Timeouts,
+            ProbeAfterIdle = ProbeAfterIdle,
+            ProbeAfterQuiet = ProbeAfterQuiet,
+            WatchServer = WatchServer,
+            IdleTimeout = IdleTimeout,
+            MaxLifetime = MaxLifetime,
+            Reset = Reset,
+            PhysicalConnectionOpened = PhysicalConnectionOpened,
+            LeaseRented = LeaseRented,
+            LeaseReturning = LeaseReturning,
+        };
+        Leaks.WriteTo(options.Leaks);
+        Breaker.WriteTo(options.Breaker);
+        return options;
+    }
 
     // A record prints its members; these must never print the password.
     public override string ToString() => $"PoolSettings '{Name}'";

@@ -7,8 +7,12 @@ namespace SafePool.Options;
 /// <summary>The server-side timeouts between <see cref="ConnectionPoolOptions"/> and the start-up parameter <c>options</c>.</summary>
 internal static partial class SessionTimeoutOptions
 {
-    private static readonly string[] Parameters =
-        ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"];
+    public const string StatementTimeout = "statement_timeout";
+    public const string LockTimeout = "lock_timeout";
+    public const string IdleInTransactionTimeout = "idle_in_transaction_session_timeout";
+    public const string TransactionTimeout = "transaction_timeout";
+
+    private static readonly string[] Parameters = [StatementTimeout, LockTimeout, IdleInTransactionTimeout, TransactionTimeout];
 
     /// <summary>The timeouts in force: those of the options, and those that only the connection string's <c>Options</c> has.</summary>
     public static IReadOnlyList<SessionTimeout> Merge(string? startupOptions, ConnectionPoolOptions options, Faults faults)

@@ -109,4 +109,16 @@ internal static partial class Log
 
     [LoggerMessage(135, LogLevel.Warning, "Pool '{PoolName}': {Instances} instances with {MaxSize} connections each want {Wanted}, but {Limits} Lower MaxSize, or raise the limit.")]
     public static partial void TooManyExpected(ILogger logger, string poolName, int instances, int maxSize, long wanted, string limits);
+
+    [LoggerMessage(136, LogLevel.Information, "Pool '{PoolName}': {Options} changed; in force from now on.")]
+    public static partial void Reconfigured(ILogger logger, string poolName, string options);
+
+    [LoggerMessage(137, LogLevel.Warning, "Pool '{PoolName}': {Options} cannot change while the pool lives, and keep their values. Build a new pool, or restart.")]
+    public static partial void ReconfigureRefused(ILogger logger, string poolName, string options);
+
+    [LoggerMessage(138, LogLevel.Information, "Pool '{PoolName}': paused; rents wait for Resume() in their own budgets, and connections are closed as they come back.")]
+    public static partial void Paused(ILogger logger, string poolName);
+
+    [LoggerMessage(139, LogLevel.Information, "Pool '{PoolName}': resumed.")]
+    public static partial void Resumed(ILogger logger, string poolName);
 }

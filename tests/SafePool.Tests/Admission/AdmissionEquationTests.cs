@@ -6,15 +6,20 @@ namespace SafePool.Tests.Admission;
 /// <summary>Any sequence of allowed operations, against plain lists of places: INV-1 and INV-2 after each, and strict order of arrival.</summary>
 public sealed class AdmissionEquationTests(ITestOutputHelper output)
 {
-    private const int Places = 5;
+    private const int FirstSize = 5;
+    private const int LargestSize = 8;
     private const int MaxOpens = 2;
 
-    private readonly AdmissionGate _gate = new(Places, maxWaiters: 4, MaxOpens);
+    private readonly AdmissionGate _gate = new(FirstSize, maxWaiters: 4, MaxOpens);
     private readonly List<int> _held = [];
     private readonly List<(int Place, bool Blocking)> _opening = [];
     private readonly List<int> _quarantined = [];
     private readonly List<Waiter> _waiting = [];
+    private readonly List<int> _leaving = [];
     private int _idle;
+    private int _places = FirstSize;
+    private int _size = FirstSize;
+    private bool _paused;
 
     [Fact]
     [Trait("Conformance", "3")]
@@ -28,8 +33,10 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
         {
             Step(random);
 
-            var vacant = Places - _idle - _held.Count - _opening.Count - _quarantined.Count;
-            Assert.Equal(new GateCounts(Places, _idle, _opening.Count, vacant, _quarantined.Count, _waiting.Count), _gate.Read());
+            var vacant = _places - _idle - _held.Count - _opening.Count - _quarantined.Count;
+            var expected = new GateCounts(_places, _idle, _opening.Count, vacant, _quarantined.Count, _waiting.Count) { Size = _size, IsPaused = _paused };
+            Assert.Equal(expected, _gate.Read());
+            Assert.Equal(_places - vacant - _leaving.Count > _size, _gate.HasSurplus);
             Assert.Equal(_held.Count, _gate.Read().Leased);
             Assert.True(_waiting.Count == 0 || _idle == 0, "INV-2");
             Assert.True(_opening.Count <= MaxOpens, "INV-4");
@@ -39,7 +46,7 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
 
     private void Step(Random random)
     {
-        switch (random.Next(10))
+        switch (random.Next(12))
         {
             case 0 when _gate.TryTake(out var taken):
                 _idle--;
@@ -53,10 +60,13 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
                 Assert.True(_gate.TryLeave(leaving, AdmissionOutcome.TimedOut));
                 break;
             case 4 when _gate.TryBeginOpen(int.MaxValue, out var opened, out var blocking):
+                Assert.False(_paused);
+                AssertWithinSize();
                 Assert.True(_waiting.Count > _opening.Count, "INV-4: no open without need");
                 _opening.Add((opened, blocking));
                 break;
-            case 5 when _gate.TryBeginFill(random.Next(Places + 1), int.MaxValue, out var filled):
+            case 5 when _gate.TryBeginFill(random.Next(LargestSize + 1), int.MaxValue, out var filled):
+                AssertWithinSize();
                 _opening.Add((filled, false));
                 break;
             case 6 when _opening.Count > 0:
@@ -67,6 +77,15 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
                 break;
             case 9:
                 Lose(random);
+                break;
+            case 10 when random.Next(4) == 0:
+                Resize(random.Next(1, LargestSize + 1));
+                break;
+            case 10 when _held.Count > 0 && _gate.TryClaimSurplus(_held[0]):
+                _leaving.Add(_held[0]);
+                break;
+            case 11 when random.Next(4) == 0:
+                PauseOrResume();
                 break;
         }
     }
@@ -110,6 +129,13 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             return;
         }
 
+        if (_paused)
+        {
+            Assert.False(_gate.TryHandOver(place));
+            Vacate(place);
+            return;
+        }
+
         Assert.True(_gate.TryHandOver(place));
         ExpectFirst(AdmissionOutcome.Granted, place);
         _held.Add(place);
@@ -121,11 +147,11 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
         {
             var place = TakeAny(_quarantined, random);
             _gate.Release(place);
-            _gate.Vacate(place);
+            Vacate(place);
         }
         else if (_held.Count > 0 && random.Next(2) == 0)
         {
-            _gate.Vacate(TakeAny(_held, random));
+            Vacate(TakeAny(_held, random));
         }
         else if (_held.Count > 0)
         {
@@ -134,6 +160,39 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             _held.RemoveAt(0);
         }
     }
+
+    private void Vacate(int place)
+    {
+        _gate.Vacate(place);
+        _leaving.Remove(place);
+    }
+
+    private void Resize(int size)
+    {
+        _size = size;
+        _places = Math.Max(_places, size);
+        _gate.Resize(size, maxWaiters: 4, MaxOpens);
+    }
+
+    private void PauseOrResume()
+    {
+        if (_paused)
+        {
+            Assert.True(_gate.Resume());
+        }
+        else
+        {
+            Assert.True(_gate.TryPause(out var emptied));
+            Assert.Equal(_idle, emptied);
+            _idle = 0;
+            Assert.Equal(_held.Count + _opening.Count == 0, _gate.AllVacant.IsCompleted);
+        }
+
+        _paused = !_paused;
+    }
+
+    /// <summary>INV-5, with the open that has just begun.</summary>
+    private void AssertWithinSize() => Assert.True(_idle + _held.Count + _opening.Count + _quarantined.Count < _size, "INV-5");
 
     private void ExpectFirst(AdmissionOutcome outcome, int place)
     {

@@ -144,7 +144,7 @@ public sealed class ServerRoomTests
     {
         var time = new ManualTimeProvider();
         var clock = new PoolClock(time);
-        var gate = new AdmissionGate(places: 4, maxWaiters: 10, maxConcurrentOpens: 4);
+        var gate = new AdmissionGate(size: 4, maxWaiters: 10, maxConcurrentOpens: 4);
         var room = new ServerRoom(gate, clock);
         var two = new GateCounts(Places: 4, Idle: 0, Opening: 0, Vacant: 2, Quarantined: 0, Waiting: 0);
         var slow = clock.Exact;

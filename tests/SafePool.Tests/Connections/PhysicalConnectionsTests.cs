@@ -33,7 +33,7 @@ public sealed class PhysicalConnectionsTests
         var physical = physicals.Register(new object(), generation: 0, isDirect: true);
 
         _clock.Advance(TimeSpan.FromDays(365));
-        physicals.Refresh();
+        physicals.Refresh(hasSurplus: false);
 
         Assert.False(physicals.IsExpired(physical));
         Assert.False(physicals.NeedsCare);
@@ -59,16 +59,16 @@ public sealed class PhysicalConnectionsTests
         var physical = _physicals.Register(identity, generation: 0, isDirect: true);
         _clock.Advance(Lifetime * 0.89);
         _clock.SetUtcNow(DateTimeOffset.MaxValue);
-        _physicals.Refresh();
+        _physicals.Refresh(hasSurplus: false);
         Assert.False(_physicals.NeedsCare);
 
         _clock.SetUtcNow(DateTimeOffset.MinValue);
         _clock.Advance(Lifetime * 0.22);
-        _physicals.Refresh();
+        _physicals.Refresh(hasSurplus: false);
         Assert.True(_physicals.IsExpired(physical));
         Assert.True(_physicals.NeedsCare);
         physical.IsRetired = true;
-        _physicals.Refresh();
+        _physicals.Refresh(hasSurplus: false);
 
         Assert.False(_physicals.NeedsCare);
         GC.KeepAlive(identity);
@@ -83,11 +83,11 @@ public sealed class PhysicalConnectionsTests
 
         _physicals.RequireCare();
         Assert.True(_physicals.NeedsCare);
-        _physicals.Refresh();
+        _physicals.Refresh(hasSurplus: false);
         Assert.True(_physicals.NeedsCare);
         physical.NeedsFlush = false;
-        _physicals.Refresh();
-        _physicals.Refresh();
+        _physicals.Refresh(hasSurplus: false);
+        _physicals.Refresh(hasSurplus: false);
 
         Assert.False(_physicals.NeedsCare);
         GC.KeepAlive(identity);

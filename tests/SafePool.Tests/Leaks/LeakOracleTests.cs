@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Admission;
 using SafePool.Maintenance;
 using SafePool.TestKit;
 using Xunit;
@@ -177,7 +178,7 @@ public sealed class LeakOracleTests(ITestOutputHelper output)
             {
                 var (rent, expectedHold) = _waiting.Dequeue();
                 var lease = await rent.WaitAsync(TimeSpan.FromSeconds(10));
-                var place = (int)(lease.Id % _size);
+                var place = (int)(lease.Id % AdmissionGate.MostPlaces);
                 _leases.Add(lease.Id, (lease, lease.Connection));
                 _oracle.Rented(lease.Id, place, Now, expectedHold);
             }

@@ -9,7 +9,7 @@ public sealed class LowWaterMarkTests
     private readonly ManualTimeProvider _clock = new();
     private readonly LowWaterMark _mark;
 
-    public LowWaterMarkTests() => _mark = new LowWaterMark(new PoolClock(_clock), TimeSpan.FromSeconds(10));
+    public LowWaterMarkTests() => _mark = new LowWaterMark(new PoolClock(_clock));
 
     [Fact]
     public void Observe_TheWindowHasNotPassed_IsZero()
@@ -75,6 +75,6 @@ public sealed class LowWaterMarkTests
     private int Observe(int value, int after = 0)
     {
         _clock.Advance(TimeSpan.FromSeconds(after));
-        return _mark.Observe(value);
+        return _mark.Observe(value, TimeSpan.FromSeconds(10));
     }
 }

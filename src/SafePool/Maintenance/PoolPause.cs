@@ -1,0 +1,40 @@
+using SafePool.Connections;
+using SafePool.Diagnostics;
+using SafePool.Telemetry;
+
+namespace SafePool.Maintenance;
+
+/// <summary>A time without connections, for maintenance of the server; those who come wait for its end.</summary>
+internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener)
+{
+    public async Task BeginAsync(CancellationToken cancellationToken)
+    {
+        if (parts.Gate.IsClosed)
+        {
+            throw new PoolClosedException(Snapshots.Of(parts));
+        }
+
+        // As when the pool closes: the gate first, then a new generation, so that what comes back is closed.
+        if (parts.Gate.TryPause(out var idle))
+        {
+            parts.Recorder.Record(FlightEventKind.Paused);
+            Log.Paused(parts.Logger, parts.Settings.Name);
+            parts.Physicals.Advance();
+            parts.Source.Clear();
+            parts.Physicals.CountClosed(idle);
+        }
+
+        await parts.Gate.AllVacant.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await parts.Source.StopWatchingAsync().ConfigureAwait(false);
+    }
+
+    public void End()
+    {
+        if (parts.Gate.Resume())
+        {
+            parts.Recorder.Record(FlightEventKind.Resumed);
+            Log.Resumed(parts.Logger, parts.Settings.Name);
+            opener.Pump();
+        }
+    }
+}

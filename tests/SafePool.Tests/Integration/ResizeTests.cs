@@ -1,0 +1,74 @@
+using SafePool.TestKit;
+using SafePool.Tests.Outages;
+using Xunit;
+
+namespace SafePool.Tests.Integration;
+
+public sealed class ResizeTests(ITestOutputHelper output)
+{
+    private static readonly CancellationToken _test = TestContext.Current.CancellationToken;
+
+    /// <summary>The size goes up and down under callers who never stop: what the server counts follows, and nobody fails.</summary>
+    [Fact]
+    [Trait("Conformance", "65")]
+    public async Task Reconfigure_UnderLoad_TheServersCountFollowsEachSize()
+    {
+        var seed = Random.Shared.Next();
+        output.WriteLine($"seed {seed}");
+        var random = new Random(seed);
+        await using var server = await PoolOnServer.CreateAsync(options =>
+        {
+            options.MaxSize = 4;
+            options.WatchServer = false;
+            options.AcquireTimeout = TimeSpan.FromMinutes(1);
+        });
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(_test);
+        var callers = Enumerable.Range(0, 16).Select(_ => Task.Run(() => CallAsync(server.Pool, stop.Token), _test)).ToArray();
+
+        for (var i = 0; i < 12; i++)
+        {
+            var size = random.Next(1, 13);
+            server.Pool.Reconfigure(options => options.MaxSize = size);
+            await Eventually.True(async () => (await server.SessionsAsync()).Length == size, $"the server counts {size}");
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(callers);
+        Assert.Equal((0, 0), (server.Snapshot.Leased, server.Snapshot.Quarantined));
+    }
+
+    /// <summary>What a maintenance of the server needs: not one session of the pool, its own included; then all goes on.</summary>
+    [Fact]
+    [Trait("Conformance", "66")]
+    public async Task PauseAsync_UnderLoad_LeavesNoSessionOnTheServerAndFailsNobody()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 4);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(_test);
+        var callers = Enumerable.Range(0, 16).Select(_ => Task.Run(() => CallAsync(server.Pool, stop.Token), _test)).ToArray();
+        await server.WatchingAsync();
+
+        for (var i = 0; i < 3; i++)
+        {
+            await server.Pool.PauseAsync(_test);
+            Assert.Equal((0, 0), (server.Snapshot.Leased, server.Snapshot.Idle));
+            await Eventually.True(
+                async () => (await server.SessionsAsync()).Length == 0 && await server.ControlAsync() is null, "no session is left");
+
+            server.Pool.Resume();
+            await Eventually.True(async () => (await server.SessionsAsync()).Length == 4, "the pool is back");
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(callers);
+    }
+
+    private static async Task CallAsync(ConnectionPool pool, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            await using var lease = await pool.RentAsync(CancellationToken.None);
+            await using var command = lease.CreateCommand("SELECT 1");
+            Assert.Equal(1, await command.ExecuteScalarAsync(CancellationToken.None));
+        }
+    }
+}
