@@ -102,6 +102,13 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
 
+    /// <summary>The backends on a host that serve them, as far as that is known: behind a pooler it is not. One that has just ended may still be among them.</summary>
+    public IReadOnlySet<int> FindBackends(HostName host)
+        => _known.Select(entry => entry.Value)
+            .Where(physical => physical is { IsDirect: true, IsRetired: false } && physical.Host == host)
+            .Select(physical => physical.BackendId)
+            .ToHashSet();
+
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
     public void Refresh()
     {
