@@ -64,6 +64,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
     public async Task<T> AskAsync<T>(
         HostName? host, TimeSpan patience, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         using var timeout = new CancellationTokenSource(patience, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         try
@@ -75,6 +76,8 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
         catch (OperationCanceledException late) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
+            // Who disposes it keeps the turn.
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
             throw new TimeoutException($"No answer within {Sentences.Duration(patience)}.", late);
         }
     }
