@@ -14,8 +14,6 @@ namespace SafePool;
 /// </remarks>
 public sealed record ServerReport
 {
-    private const int Longest = 10;
-
     /// <summary>Gets the name of the pool that has asked.</summary>
     public required string PoolName { get; init; }
 
@@ -74,10 +72,10 @@ public sealed record ServerReport
     public ImmutableArray<ConnectionCount> ByRole => CountBy(session => session.Role);
 
     /// <summary>Gets up to ten sessions that are idle outside of a transaction, the longest first.</summary>
-    public ImmutableArray<ServerSession> OldestIdle => [.. Sessions.Where(session => session.IsIdle).Take(Longest)];
+    public ImmutableArray<ServerSession> OldestIdle => Longest(session => session.IsIdle);
 
     /// <summary>Gets up to ten sessions that are idle within a transaction, the longest first.</summary>
-    public ImmutableArray<ServerSession> OldestIdleInTransaction => [.. Sessions.Where(session => session.IsIdleInTransaction).Take(Longest)];
+    public ImmutableArray<ServerSession> OldestIdleInTransaction => Longest(session => session.IsIdleInTransaction);
 
     /// <summary>Gets all sessions of clients, those first that have been in their state for the longest.</summary>
     public required ImmutableArray<ServerSession> Sessions { get; init; }
@@ -93,6 +91,8 @@ public sealed record ServerReport
             CultureInfo.InvariantCulture,
             $"Server of pool '{PoolName}': {Connections} of {MaxConnections} connections in use ({PercentUsed:0.#} %), {Reserved} reserved, {Available} available; {ours}, {OthersOfThisApplication} others of its application. By state: {string.Join(", ", ByState)}. By application: {string.Join(", ", ByApplication)}.{idle}{inTransaction}");
     }
+
+    private ImmutableArray<ServerSession> Longest(Func<ServerSession, bool> isMeant) => [.. Sessions.Where(isMeant).Take(10)];
 
     private ImmutableArray<ConnectionCount> CountBy(Func<ServerSession, string?> key)
         => [.. Sessions
