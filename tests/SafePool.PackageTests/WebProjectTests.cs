@@ -1,28 +1,13 @@
-using System.Diagnostics;
 using Npgsql;
 using SafePool.TestKit;
 using Xunit;
 
 namespace SafePool.PackageTests;
 
-/// <summary>New projects that have nothing but the packages: they restore, build with trimming and without a warning, and work on a server.</summary>
-public sealed class ConsumerTests(Feed feed)
+/// <summary>A new web project that has nothing but the packages: it restores, builds with trimming and without a warning, serves from a server, and leaves nothing there.</summary>
+public sealed class WebProjectTests(Feed feed)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
-
-    [Fact]
-    public async Task ConsoleProject_Trimmed_Works()
-    {
-        await using var database = await TestDatabase.AcquireAsync(Cancellation);
-        var consumer = await feed.CreateConsumerAsync("Console");
-        await consumer.PublishAsync();
-
-        var said = await Shell.RunAsync(consumer.Program(database.ConnectionString));
-
-        Assert.Equal(
-            ["timeout: 5s!", "exhausted: 2 holders", "server: 2 of this pool", "recorded: True", "drained: True"],
-            said.Split('\n', StringSplitOptions.RemoveEmptyEntries));
-    }
 
     [Fact]
     public async Task WebProject_Trimmed_Works()
