@@ -89,6 +89,21 @@ public sealed class ServerReportTests(QuietServer quiet) : IClassFixture<QuietSe
         Assert.Contains("hidden from this role", report.ToString(), StringComparison.Ordinal);
     }
 
+    /// <summary>What streams to a standby has a slot of its own, and is nobody's to end.</summary>
+    [Fact]
+    public async Task GetServerReportAsync_OfAServerWithAStandby_DoesNotCountTheReplication()
+    {
+        await using var pair = await ReplicatedPair.StartAsync(cancellationToken: Cancellation);
+        await using var pool = await PoolOnServer.CreateAsync(options => options.WatchServer = false, server: pair.Primary.ConnectionString);
+        var senders = await pool.AskAsync<string[]>("SELECT array_agg(application_name) FROM pg_stat_activity WHERE backend_type = 'walsender'");
+
+        var report = await pool.Pool.GetServerReportAsync(Cancellation);
+        var termination = await pool.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, senders.Single(), dryRun: false, cancellationToken: Cancellation);
+
+        Assert.DoesNotContain(report.ByApplication, count => count.Name == senders.Single());
+        Assert.Empty(termination.Sessions);
+    }
+
     [Fact]
     public async Task GetServerReportAsync_WhileThePoolIsExhausted_AnswersAndTakesNoPlace()
     {
