@@ -11,6 +11,7 @@ using SafePool.Diagnostics;
 using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
+using SafePool.Operations;
 using SafePool.Options;
 using SafePool.Telemetry;
 
@@ -45,6 +46,7 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly SettingsChange _settingsChange;
     private readonly PoolPause _pause;
     private readonly PoolClosing _closing;
+    private readonly ServerDesk _serverDesk;
     private readonly MaintenanceLoop _loop;
     private readonly bool _issuesAtOnce;
     private int _isDisposed;
@@ -82,6 +84,7 @@ public sealed class ConnectionPool : IConnectionPool
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
         _pause = new PoolPause(_parts, _opener);
         _closing = new PoolClosing(_parts);
+        _serverDesk = new ServerDesk(_parts);
         _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _loop = new MaintenanceLoop(this, timeProvider);
     }
@@ -220,6 +223,18 @@ public sealed class ConnectionPool : IConnectionPool
 
     /// <inheritdoc/>
     public PoolSnapshot GetSnapshot() => Snapshots.Of(_parts);
+
+    /// <inheritdoc/>
+    public Task<ServerReport> GetServerReportAsync(CancellationToken cancellationToken = default) => _serverDesk.ReportAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<TerminationReport> TerminateIdleSessionsAsync(
+        TimeSpan olderThan,
+        string? applicationName = null,
+        bool dryRun = true,
+        bool includeInTransaction = false,
+        CancellationToken cancellationToken = default)
+        => _serverDesk.TerminateIdleAsync(olderThan, applicationName, dryRun, includeInTransaction, cancellationToken);
 
     /// <inheritdoc/>
     public string DumpFlightRecorder() => _parts.Recorder.Dump();

@@ -109,6 +109,43 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <returns>One event a line, oldest first, with how long ago it was: for rents and returns that were served at once, to a quarter of a second.</returns>
     string DumpFlightRecorder();
 
+    /// <summary>Asks the server how many connections of how many are in use, by whom, and in what state: what a person would look up in <c>pg_stat_activity</c>.</summary>
+    /// <remarks>
+    /// Over the control connection: takes no place of the pool, works while it is exhausted, draining or refusing rents, and is bounded by <see cref="ConnectionPoolOptions.ConnectTimeout"/>.
+    /// For a person or a health page, not for every request: the answer grows with the number of sessions.
+    /// </remarks>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <returns>The server's figures at one moment.</returns>
+    /// <exception cref="ControlConnectionException">The server is down, full, or did not answer in time.</exception>
+    /// <exception cref="PoolClosedException">The pool is disposed.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    Task<ServerReport> GetServerReportAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>Finds sessions of one application that have been idle for long and, unless it is a dry run, makes the server end them.</summary>
+    /// <remarks>
+    /// <para>
+    /// Never an active session: whether it is still the same one in the same idleness is looked up by the statement that ends it. Never a connection of this pool, whose idle ones
+    /// end after <see cref="ConnectionPoolOptions.IdleTimeout"/> by themselves, and never another application's unless it is named. Other instances of this application are this
+    /// application too: their pools notice, and open what they need anew.
+    /// </para>
+    /// <para>Behind a pooler nothing is ended: sessions there are the pooler's. Like <see cref="GetServerReportAsync"/> it takes no place of the pool, and is bounded in time.</para>
+    /// </remarks>
+    /// <param name="olderThan">For how long a session must have been idle. Zero or more.</param>
+    /// <param name="applicationName">Whose sessions, by <c>application_name</c>; null for those with this pool's.</param>
+    /// <param name="dryRun">True, the default, only tells which sessions are meant. Whether the server permits to end them shows only without it.</param>
+    /// <param name="includeInTransaction">Whether to end sessions that are idle within a transaction too: what they have not committed is lost.</param>
+    /// <param name="cancellationToken">Gives up; sessions that were told to end until then do end.</param>
+    /// <returns>Each session that was idle for so long, and what became of it.</returns>
+    /// <exception cref="ArgumentException"><paramref name="olderThan"/> is negative, or <paramref name="applicationName"/> is blank.</exception>
+    /// <exception cref="InvalidOperationException">No application is named, and the pool's connection string has no <c>Application Name</c>.</exception>
+    /// <inheritdoc cref="GetServerReportAsync" path="/exception"/>
+    Task<TerminationReport> TerminateIdleSessionsAsync(
+        TimeSpan olderThan,
+        string? applicationName = null,
+        bool dryRun = true,
+        bool includeInTransaction = false,
+        CancellationToken cancellationToken = default);
+
     /// <summary>Opens connections until <see cref="ConnectionPoolOptions.MinSize"/> exist, <see cref="ConnectionPoolOptions.MaxConcurrentOpens"/> at a time.</summary>
     /// <remarks>Requests that come in the meantime are served first. Without it, maintenance does the same in the background, quietly.</remarks>
     /// <param name="cancellationToken">Ends the waiting; opens that are under way go on.</param>

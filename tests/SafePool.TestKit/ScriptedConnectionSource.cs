@@ -222,6 +222,13 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
 
     public Task<ServerCensus?> TakeCensusAsync() => Task.FromResult(Census);
 
+    public string? ApplicationName => null;
+
+    public Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+        => throw new NotSupportedException("There is no server to ask.");
+
+    public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => new HashSet<int>();
+
     public bool KeepWatching(Action<Exception> lost)
     {
         Volatile.Write(ref _lost, lost);

@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SafePool.Errors;
 using SafePool.Options;
 using SafePool.Telemetry;
 
@@ -18,6 +19,8 @@ namespace SafePool.Connections;
 internal sealed class ControlConnection(PoolSettings settings, TimeProvider clock, ILogger logger) : IAsyncDisposable
 {
     public const string NameSuffix = " (SafePool control)";
+
+    private const int LongestName = 63;
 
     private static readonly TimeSpan _patience = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
@@ -50,6 +53,33 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
 
         return false;
+    }
+
+    /// <summary>Says something to the server for a caller who wants to know why it failed. Throws what it met.</summary>
+    /// <param name="host">Where; null for wherever the connection string leads.</param>
+    /// <param name="patience">For the turn, connecting and <paramref name="act"/> together. A single statement has two seconds at most.</param>
+    /// <param name="act">What to say. Over when its token is cancelled, whether it has ended or not.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="TimeoutException">There was no answer within <paramref name="patience"/>.</exception>
+    public async Task<T> AskAsync<T>(
+        HostName? host, TimeSpan patience, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        using var timeout = new CancellationTokenSource(patience, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
+        try
+        {
+            await _turn.WaitAsync(either.Token).ConfigureAwait(false);
+
+            // A server that has gone silent is noticed by Npgsql much later. The turn lasts until then: there is never a second connection.
+            return await InTurnAsync(host, act, either.Token).WaitAsync(either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException late) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            // Who disposes it keeps the turn.
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            throw new TimeoutException($"No answer within {Sentences.Duration(patience)}.", late);
+        }
     }
 
     /// <summary>How much room the server has, and who uses it; null when it does not say.</summary>
@@ -144,13 +174,9 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
 
     private async Task<T?> ActAsync<T>(string task, HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, T? refused = default)
     {
-        using var patience = new CancellationTokenSource(_patience, clock);
         try
         {
-            await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
-
-            // A server that has gone silent is noticed by Npgsql much later. The turn lasts until then: there is never a second connection.
-            return await InTurnAsync(host, act, patience.Token).WaitAsync(patience.Token).ConfigureAwait(false);
+            return await AskAsync(host, _patience, act, CancellationToken.None).ConfigureAwait(false);
         }
         catch (Exception error)
         {
@@ -243,7 +269,10 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             CommandTimeout = (int)_patience.TotalSeconds,
             Timeout = (int)_patience.TotalSeconds,
         };
-        unpooled.ApplicationName = (unpooled.ApplicationName ?? settings.Name) + NameSuffix;
+        var name = unpooled.ApplicationName ?? settings.Name;
+
+        // The server cuts long names at their end, and would make this one the pool's own.
+        unpooled.ApplicationName = name[..Math.Min(name.Length, LongestName - NameSuffix.Length)] + NameSuffix;
         if (host is { } session)
         {
             // To the very host of the session: with several hosts in the string the same id is somebody else's on the others.

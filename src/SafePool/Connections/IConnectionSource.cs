@@ -60,6 +60,15 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Asks the server how much room it has and who uses it; null when it does not say; never throws.</summary>
     Task<ServerCensus?> TakeCensusAsync();
 
+    /// <summary>What its sessions call themselves; null when nothing says it.</summary>
+    string? ApplicationName { get; }
+
+    /// <summary>Says something to the server beside the pool, within <see cref="Options.PoolSettings.ConnectTimeout"/>. Takes no place; throws what it met.</summary>
+    Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken);
+
+    /// <summary>The backends that serve its connections on the host that <see cref="AskServerAsync"/> asks; those behind a pooler are not known, and left out.</summary>
+    IReadOnlySet<int> FindBackends(NpgsqlConnection server);
+
     /// <summary>Whether somebody listens for the server's going away. If not, sees to it without waiting.</summary>
     /// <param name="lost">Called when it has gone, from any thread. Held weakly: the caller keeps the delegate.</param>
     bool KeepWatching(Action<Exception> lost);

@@ -2,6 +2,7 @@ using System.Data;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Leases;
+using SafePool.Operations;
 using SafePool.Options;
 
 namespace SafePool.Connections;
@@ -25,15 +26,20 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ServerDataSource _server;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
+    private readonly TimeSpan _connectTimeout;
 
     public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
         _path = path;
+        _connectTimeout = settings.ConnectTimeout;
         _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
     }
+
+    // Of the data source, because the user may have changed it while that was built.
+    public string? ApplicationName => ApplicationNames.Of(_server.Current.ConnectionString);
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
 
@@ -165,6 +171,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         => _control.InspectAsync(connections.Where(IsDirect));
 
     public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_opening.NewestHost);
+
+    public Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+        => _control.AskAsync(_opening.NewestHost, _connectTimeout, act, cancellationToken);
+
+    public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => _physicals.FindBackends(HostName.Of(server));
 
     public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_opening.NewestHost, lost);
 

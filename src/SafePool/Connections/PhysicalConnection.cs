@@ -11,6 +11,9 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>The backend that served it when it was opened.</summary>
     public int BackendId { get; set; }
 
+    /// <summary>Where that backend is: of several hosts each has process ids of its own.</summary>
+    public HostName? Host { get; set; }
+
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
     public long ExpiresAt { get; set; } = expiresAt;
 

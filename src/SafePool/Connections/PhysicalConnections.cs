@@ -107,6 +107,13 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>Changes how long those that are opened from now on may live, and how quiet any may be before it is asked.</summary>
     public void Apply(PoolSettings settings) => _settings = settings;
 
+    /// <summary>The backends on a host that serve them, as far as that is known: behind a pooler it is not. One that has just ended may still be among them.</summary>
+    public IReadOnlySet<int> FindBackends(HostName host)
+        => _known.Select(entry => entry.Value)
+            .Where(physical => physical is { IsDirect: true, IsRetired: false } && physical.Host == host)
+            .Select(physical => physical.BackendId)
+            .ToHashSet();
+
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
     /// <param name="hasSurplus">Some are too many: whichever comes back first is to be looked at.</param>
     public void Refresh(bool hasSurplus)

@@ -101,7 +101,8 @@ internal sealed class PhysicalOpening(
         }
 
         _knock.NoteOpened();
-        Volatile.Write(ref _newestHost, HostName.Of(connection));
+        var host = HostName.Of(connection);
+        Volatile.Write(ref _newestHost, host);
         var (backendId, isDirect) = (0, false);
         Exception? failure = null;
         try
@@ -136,7 +137,7 @@ internal sealed class PhysicalOpening(
         }
 
         var physical = physicals.Register(identity, generation, isDirect);
-        physical.BackendId = backendId;
+        (physical.BackendId, physical.Host) = (backendId, host);
         return new OpenedConnection(connection, physical, IsNew: true, failure);
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using SafePool.Connections;
 
 namespace SafePool.Errors;
 
@@ -42,6 +43,18 @@ internal static class Sentences
 
     public static string Closed(PoolSnapshot pool)
         => $"Pool '{pool.Name}' is closed: it was drained or disposed, and serves no more leases.";
+
+    public static string ServerNotAsked(PoolSnapshot pool, string task, int terminated, Exception cause)
+    {
+        var done = terminated > 0 ? string.Create(CultureInfo.InvariantCulture, $" {terminated} sessions had been terminated before.") : "";
+        var remedy = SqlStates.IsServerFull(cause)
+            ? " It has no room for one more connection: ask as a superuser, for whom it keeps some, or let WatchServer keep the control connection open."
+            : "";
+        return $"Pool '{pool.Name}' could not {task}: its control connection got no answer from the server. {cause.Message}{remedy}{done}";
+    }
+
+    public static string NoApplicationName(string pool)
+        => $"Pool '{pool}' has no application name, so its sessions cannot be told from those of others. Say 'Application Name' in the connection string, or name the application whose sessions are meant.";
 
     public static string Describe(LeaseHolder holder)
     {

@@ -1,0 +1,109 @@
+using System.Collections.Immutable;
+using Npgsql;
+
+namespace SafePool.Operations;
+
+/// <summary>One look at the server's limits and at the sessions of its clients, in one round trip.</summary>
+internal sealed record ServerSurvey
+{
+    // The limits of role and database do not bind superusers.
+    private const string Limits =
+        """
+        SELECT pg_backend_pid(),
+               current_setting('max_connections')::int,
+               current_setting('superuser_reserved_connections')::int,
+               coalesce(current_setting('reserved_connections', true), '0')::int,
+               CASE WHEN rolsuper THEN -1 ELSE (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) END,
+               CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END
+        FROM pg_roles WHERE rolname = session_user
+        """;
+
+    // The kind of a backend is hidden from an ordinary role; that of a worker of the server's own has no user, and a sender of WAL no database.
+    private const string Clients =
+        """
+        SELECT pid, datname::text, application_name, usename::text, state,
+               extract(epoch FROM clock_timestamp() - state_change)::float8, backend_start, state_change
+        FROM pg_stat_activity
+        WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+        ORDER BY state_change NULLS LAST, pid
+        """;
+
+    public required Version ServerVersion { get; init; }
+
+    /// <summary>No pooler stands in between.</summary>
+    public required bool IsDirect { get; init; }
+
+    public required int MaxConnections { get; init; }
+
+    public required int ReservedForSuperusers { get; init; }
+
+    public required int ReservedForRoles { get; init; }
+
+    public required int? DatabaseLimit { get; init; }
+
+    public required int? RoleLimit { get; init; }
+
+    /// <summary>Those first that have been in their state for the longest.</summary>
+    public required ImmutableArray<Backend> Backends { get; init; }
+
+    /// <param name="server">Open, and beside the pool.</param>
+    /// <param name="own">The backends of the pool.</param>
+    /// <param name="application">The pool's application name, as it says it; null when it has none.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public static async Task<ServerSurvey> TakeAsync(
+        NpgsqlConnection server, IReadOnlySet<int> own, string? application, CancellationToken cancellationToken)
+    {
+        var batch = new NpgsqlBatch(server) { BatchCommands = { new NpgsqlBatchCommand(Limits), new NpgsqlBatchCommand(Clients) } };
+        await using var batchDisposal = batch.ConfigureAwait(false);
+        var reader = await batch.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        await using var readerDisposal = reader.ConfigureAwait(false);
+        await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+        var asking = reader.GetInt32(0);
+        var survey = new ServerSurvey
+        {
+            ServerVersion = server.PostgreSqlVersion,
+            IsDirect = asking == server.ProcessID,
+            MaxConnections = reader.GetInt32(1),
+            ReservedForSuperusers = reader.GetInt32(2),
+            ReservedForRoles = reader.GetInt32(3),
+            DatabaseLimit = LimitAt(reader, 4),
+            RoleLimit = LimitAt(reader, 5),
+            Backends = [],
+        };
+        await reader.NextResultAsync(cancellationToken).ConfigureAwait(false);
+        var name = application is null ? null : ApplicationNames.OnServer(application, survey.ServerVersion);
+        var backends = ImmutableArray.CreateBuilder<Backend>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            backends.Add(BackendAt(reader, asking, survey.IsDirect ? own : null, name));
+        }
+
+        return survey with { Backends = backends.ToImmutable() };
+    }
+
+    private static Backend BackendAt(NpgsqlDataReader reader, int asking, IReadOnlySet<int>? own, string? name)
+    {
+        var processId = reader.GetInt32(0);
+        var application = TextAt(reader, 2);
+        var session = new ServerSession
+        {
+            ProcessId = processId,
+            Database = TextAt(reader, 1),
+            Application = application,
+            Role = TextAt(reader, 3),
+            State = TextAt(reader, 4),
+            StateAge = reader.IsDBNull(5) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(5))),
+            Owner = processId == asking ? SessionOwner.ControlConnection
+                : own?.Contains(processId) == true ? SessionOwner.ThisPool
+                : name is not null && application == name ? SessionOwner.ThisApplication
+                : SessionOwner.Others,
+        };
+        return new Backend(session, MomentAt(reader, 6), MomentAt(reader, 7));
+    }
+
+    private static int? LimitAt(NpgsqlDataReader reader, int column) => reader.GetInt32(column) is >= 0 and var limit ? limit : null;
+
+    private static string? TextAt(NpgsqlDataReader reader, int column) => reader.IsDBNull(column) ? null : reader.GetString(column);
+
+    private static DateTime? MomentAt(NpgsqlDataReader reader, int column) => reader.IsDBNull(column) ? null : reader.GetDateTime(column);
+}

@@ -1,0 +1,17 @@
+using SafePool;
+
+var builder = WebApplication.CreateSlimBuilder(args);
+builder.Services.AddSingleton<IConnectionPool>(services => new ConnectionPool(
+    new ConnectionPoolOptions { ConnectionString = builder.Configuration["ConnectionString"]!, Name = "web", MaxSize = 2 },
+    services.GetRequiredService<ILoggerFactory>()));
+var app = builder.Build();
+
+app.MapGet("/answer", async (IConnectionPool pool, CancellationToken cancellationToken) =>
+{
+    await using var lease = await pool.RentAsync(cancellationToken);
+    await using var command = lease.CreateCommand("SELECT 6 * 7");
+    return $"{await command.ExecuteScalarAsync(cancellationToken)}";
+});
+app.MapGet("/pool", (IConnectionPool pool) => $"{pool.Name}: {pool.GetSnapshot().TotalRents} rents, {pool.GetSnapshot().Leased} leased");
+
+app.Run();
