@@ -33,11 +33,11 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
         {
             Step(random);
 
-            var vacant = _places - _idle - _held.Count - _opening.Count - _quarantined.Count;
+            var vacant = _places - _idle - _held.Count - _leaving.Count - _opening.Count - _quarantined.Count;
             var expected = new GateCounts(_places, _idle, _opening.Count, vacant, _quarantined.Count, _waiting.Count) { Size = _size, IsPaused = _paused };
             Assert.Equal(expected, _gate.Read());
             Assert.Equal(_places - vacant - _leaving.Count > _size, _gate.HasSurplus);
-            Assert.Equal(_held.Count, _gate.Read().Leased);
+            Assert.Equal(_held.Count + _leaving.Count, _gate.Read().Leased);
             Assert.True(_waiting.Count == 0 || _idle == 0, "INV-2");
             Assert.True(_opening.Count <= MaxOpens, "INV-4");
             Assert.All(_waiting, waiter => Assert.Null(GateKit.Result(waiter)));
@@ -83,6 +83,10 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
                 break;
             case 10 when _held.Count > 0 && _gate.TryClaimSurplus(_held[0]):
                 _leaving.Add(_held[0]);
+                _held.RemoveAt(0);
+                break;
+            case 11 when _leaving.Count > 0:
+                _gate.Vacate(TakeAny(_leaving, random));
                 break;
             case 11 when random.Next(4) == 0:
                 PauseOrResume();
@@ -132,7 +136,7 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
         if (_paused)
         {
             Assert.False(_gate.TryHandOver(place));
-            Vacate(place);
+            _gate.Vacate(place);
             return;
         }
 
@@ -147,11 +151,11 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
         {
             var place = TakeAny(_quarantined, random);
             _gate.Release(place);
-            Vacate(place);
+            _gate.Vacate(place);
         }
         else if (_held.Count > 0 && random.Next(2) == 0)
         {
-            Vacate(TakeAny(_held, random));
+            _gate.Vacate(TakeAny(_held, random));
         }
         else if (_held.Count > 0)
         {
@@ -159,12 +163,6 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             _gate.Quarantine(_held[0]);
             _held.RemoveAt(0);
         }
-    }
-
-    private void Vacate(int place)
-    {
-        _gate.Vacate(place);
-        _leaving.Remove(place);
     }
 
     private void Resize(int size)
@@ -185,14 +183,14 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             Assert.True(_gate.TryPause(out var emptied));
             Assert.Equal(_idle, emptied);
             _idle = 0;
-            Assert.Equal(_held.Count + _opening.Count == 0, _gate.AllVacant.IsCompleted);
+            Assert.Equal(_held.Count + _leaving.Count + _opening.Count == 0, _gate.AllVacant.IsCompleted);
         }
 
         _paused = !_paused;
     }
 
     /// <summary>INV-5, with the open that has just begun.</summary>
-    private void AssertWithinSize() => Assert.True(_idle + _held.Count + _opening.Count + _quarantined.Count < _size, "INV-5");
+    private void AssertWithinSize() => Assert.True(_idle + _held.Count + _leaving.Count + _opening.Count + _quarantined.Count < _size, "INV-5");
 
     private void ExpectFirst(AdmissionOutcome outcome, int place)
     {
