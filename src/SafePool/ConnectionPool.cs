@@ -316,6 +316,8 @@ public sealed class ConnectionPool : IConnectionPool
     {
         _parts.Clock.Refresh();
         _parts.Vitals.Beat(_ledger.TotalRents);
+        _parts.Peak.Look(_gate.Read().Leased);
+        _parts.Watch.LookForMeters();
         _ = _upkeep.RunAsync();
     }
 
@@ -377,6 +379,7 @@ public sealed class ConnectionPool : IConnectionPool
             return false;
         }
 
+        LivePools.Remove(_parts.Telemetry);
         _closing.Close();
         _loop.Dispose();
         _opener.Dispose();

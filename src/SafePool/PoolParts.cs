@@ -7,6 +7,7 @@ using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool;
 
@@ -24,6 +25,7 @@ internal sealed class PoolParts
     {
         _settings = settings;
         Logger = logger;
+        Telemetry = new PoolTelemetry(this);
         Clock = new PoolClock(time);
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
@@ -32,8 +34,8 @@ internal sealed class PoolParts
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Breaker = new CircuitBreaker(settings.Breaker, Clock);
         Room = new ServerRoom(Gate, Clock);
-        Opens = new OpenTimes(Clock);
-        Watch = new LeaseWatch(settings.Leaks, Clock);
+        Opens = new OpenTimes(Clock, Telemetry);
+        Watch = new LeaseWatch(settings.Leaks, Clock, Telemetry);
         Ledger = new LeaseLedger(pool, settings.MaxSize, Clock, Watch);
         Exhaustion = new ExhaustionTrip(settings.Breaker, Gate, Ledger, Clock);
         Sampler = new ActivitySampler(Ledger, Source, Clock);
@@ -43,6 +45,8 @@ internal sealed class PoolParts
         Reports = new LeakReports(settings.Name, logger, Watch, Recorder);
         Totals = new RentTotals();
         Vitals = new PoolVitals(Clock);
+        Peak = new PeakUse(Clock);
+        LivePools.Add(Telemetry, settings.Name);
     }
 
     /// <summary>Puts other settings in force, for those who keep a copy too. One caller at a time.</summary>
@@ -104,4 +108,8 @@ internal sealed class PoolParts
     public RentTotals Totals { get; }
 
     public PoolVitals Vitals { get; }
+
+    public PeakUse Peak { get; }
+
+    public PoolTelemetry Telemetry { get; }
 }

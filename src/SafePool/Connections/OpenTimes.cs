@@ -1,11 +1,12 @@
 using System.Collections.Concurrent;
 using SafePool.Diagnostics;
 using SafePool.Maintenance;
+using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
 /// <summary>How opens have fared: what failed last, what is under way since when, how long they take.</summary>
-internal sealed class OpenTimes(PoolClock clock)
+internal sealed class OpenTimes(PoolClock clock, PoolTelemetry telemetry)
 {
     private readonly ConcurrentDictionary<int, long> _begunAt = new();
     private Exception? _lastError;
@@ -26,7 +27,9 @@ internal sealed class OpenTimes(PoolClock clock)
 
     public void Succeeded(int place)
     {
-        Volatile.Write(ref _lastTicks, clock.Since(_begunAt[place]).Ticks);
+        var took = clock.Since(_begunAt[place]);
+        telemetry.Opened(took);
+        Volatile.Write(ref _lastTicks, took.Ticks);
         Volatile.Write(ref _lastError, null);
         _begunAt.TryRemove(place, out _);
     }
@@ -36,6 +39,7 @@ internal sealed class OpenTimes(PoolClock clock)
 
     public void Failed(int place, Exception error)
     {
+        telemetry.Opened(clock.Since(_begunAt[place]), error);
         Volatile.Write(ref _failedAt, clock.Exact);
         Volatile.Write(ref _lastFailure, error);
         Volatile.Write(ref _lastError, error);

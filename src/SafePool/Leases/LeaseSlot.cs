@@ -171,9 +171,10 @@ internal sealed class LeaseSlot
 
     private void Look(bool isSample)
     {
-        if (isSample)
+        if (isSample || _watch.TimesEach)
         {
             TakeExactTime();
+            _watch.NoteServed();
         }
 
         Trace = _watch.CurrentTrace();

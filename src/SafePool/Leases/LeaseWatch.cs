@@ -2,6 +2,7 @@ using System.Diagnostics;
 using SafePool.Diagnostics;
 using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool.Leases;
 
@@ -24,17 +25,20 @@ internal sealed class LeaseWatch
     private const int MaxAdaptiveCalls = 16;
 
     private readonly PoolClock _clock;
+    private readonly PoolTelemetry _telemetry;
     private volatile LeakSettings _settings;
     private volatile bool _isOff;
+    private volatile bool _times;
     private volatile RentSite[] _reported = [];
     private volatile bool _looksAtEach;
     private int _tracing;
     private long _callsTick;
     private int _callsTaken;
 
-    public LeaseWatch(LeakSettings settings, PoolClock clock)
+    public LeaseWatch(LeakSettings settings, PoolClock clock, PoolTelemetry telemetry)
     {
         _clock = clock;
+        _telemetry = telemetry;
         _settings = settings;
         Apply(settings);
     }
@@ -46,7 +50,10 @@ internal sealed class LeaseWatch
 
     public HoldTimes Holds { get; } = new();
 
-    private bool LooksAtReported => TakesStacks || (_settings.Tracking == LeaseTracking.Adaptive && _reported.Length > 0);
+    /// <summary>Each lease is timed, for a meter that listens.</summary>
+    public bool TimesEach => _times;
+
+    private bool LooksAtReported => _times || TakesStacks || (_settings.Tracking == LeaseTracking.Adaptive && _reported.Length > 0);
 
     private bool TakesStacks => _settings.Tracking == LeaseTracking.StackTrace || _settings.StackTraceSampling > 0;
 
@@ -57,6 +64,19 @@ internal sealed class LeaseWatch
         _isOff = settings.Tracking == LeaseTracking.Off;
         _looksAtEach = LooksAtReported;
     }
+
+    /// <summary>Finds out whether a meter listens; called by the maintenance loop.</summary>
+    public void LookForMeters()
+    {
+        if (Instruments.TimesLeases != _times)
+        {
+            _times = !_times;
+            _looksAtEach = LooksAtReported;
+        }
+    }
+
+    /// <summary>Notes that a lease was served at once.</summary>
+    public void NoteServed() => _telemetry.Waited(TimeSpan.Zero);
 
     /// <summary>The activity of the caller, where tracing is on.</summary>
     public Activity? CurrentTrace()
@@ -95,7 +115,12 @@ internal sealed class LeaseWatch
         }
     }
 
-    public void NoteHold(Tenancy tenancy) => Holds.Add(tenancy.Site, _clock.Since(tenancy.RentedAt));
+    public void NoteHold(Tenancy tenancy)
+    {
+        var held = _clock.Since(tenancy.RentedAt);
+        Holds.Add(tenancy.Site, held);
+        _telemetry.Used(held);
+    }
 
     private bool WantsCalls(in RentSite site)
         => _settings.Tracking == LeaseTracking.StackTrace || IsSampled() || (_settings.Tracking == LeaseTracking.Adaptive && IsReported(site) && HasCallsLeft());

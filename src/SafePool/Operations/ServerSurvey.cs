@@ -22,7 +22,7 @@ internal sealed record ServerSurvey
     private const string Clients =
         """
         SELECT pid, datname::text, application_name, usename::text, state,
-               greatest(extract(epoch FROM moment - state_change), 0)::float8, backend_start, state_change
+               CASE WHEN state_change IS NOT NULL THEN greatest(extract(epoch FROM moment - state_change), 0)::float8 END, backend_start, state_change
         FROM pg_stat_activity, (SELECT clock_timestamp() AS moment OFFSET 0) AS one_for_all
         WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
         ORDER BY state_change NULLS LAST, pid
