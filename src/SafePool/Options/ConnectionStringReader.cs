@@ -35,6 +35,8 @@ internal sealed class ConnectionStringReader
 
     public bool Enlist { get; private set; }
 
+    public bool EnlistsAtOnce => Enlist && Says("Enlist");
+
     public string Database => _builder.Database ?? _builder.Username ?? "postgres";
 
     public static ConnectionStringReader? TryRead(ConnectionPoolOptions options, Faults faults)
@@ -80,7 +82,7 @@ internal sealed class ConnectionStringReader
             KeepAlive = 0,
             Timeout = TimeoutForEachHost(connectTimeout),
             NoResetOnClose = Reset == SessionReset.Rollback,
-            // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not.
+            // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not: until there has been one.
             Enlist = false,
             ApplicationName = _builder.ApplicationName,
         };
