@@ -26,8 +26,9 @@ internal static class AmbientTransaction
     /// <summary>Runs something as if <paramref name="transaction"/>, which may be over, were the ambient one.</summary>
     public static T Within<T>(Transaction transaction, Func<T> work)
     {
-        // The setter alone would lose the scope that is in force; inside of this one there is none to lose.
-        using var inner = Suppress();
+        // The setter alone would lose the scope that is in force, whether it flows or belongs to the thread; inside of these there is none to lose.
+        using var outer = Suppress();
+        using var inner = new TransactionScope(TransactionScopeOption.Suppress);
         try
         {
             Transaction.Current = transaction;
