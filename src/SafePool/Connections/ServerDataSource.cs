@@ -64,7 +64,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     public void Clear()
     {
         var text = _path.ForbidsReset ? WithoutReset(_text) : _text;
-        if ((text == _text && _isEnlisting == _shallEnlist) || !TryChange(text, () => _text != text || !_isEnlisting, enlists: _shallEnlist))
+        if ((text == _text && _isEnlisting == _shallEnlist) || !TryChange(text, () => _text != text || _isEnlisting != _shallEnlist, enlists: _shallEnlist))
         {
             _current.Clear();
         }

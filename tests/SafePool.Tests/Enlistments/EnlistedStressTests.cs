@@ -30,7 +30,7 @@ public sealed class EnlistedStressTests(TransactionalServer server, ITestOutputH
         output.WriteLine($"seed {seed}");
         await using var proxy = TcpProxy.Start(server.ConnectionString);
         await using var pool = await server.PoolAsync(
-            options => (options.MaxSize, options.WatchServer, options.AcquireTimeout, options.Reset) = (MaxSize, false, TimeSpan.FromSeconds(1), reset),
+            options => (options.MaxSize, options.WatchServer, options.AcquireTimeout, options.Reset) = (MaxSize, false, TimeSpan.FromMilliseconds(500), reset),
             proxy: proxy);
 
         await Task.WhenAll(Enumerable.Range(0, Workers).Select(worker => Task.Run(() => WorkAsync(pool.Pool, new Random(seed + worker)), Cancellation)));
