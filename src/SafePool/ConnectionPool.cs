@@ -8,6 +8,7 @@ using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Enlistments;
 using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
@@ -72,9 +73,10 @@ public sealed class ConnectionPool : IConnectionPool
         _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
         (_gate, _ledger, _source, _physicals, _path) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals, _parts.Path);
         _opener = new ConnectionOpener(_parts) { Retire = slot => _returner!.Retire(slot) };
-        _returner = new ConnectionReturner(_parts, _opener);
+        var enlisted = new EnlistedPlaces(_parts, _opener) { ReturnBroken = slot => _returner!.ReturnBroken(slot) };
+        _returner = new ConnectionReturner(_parts, _opener, enlisted);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
-        _desk = new RentDesk(_parts, _opener, _returner, new Refusals(_parts, new Diagnostician(_parts), episode));
+        _desk = new RentDesk(_parts, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode));
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
@@ -324,7 +326,7 @@ public sealed class ConnectionPool : IConnectionPool
     /// <summary>Takes an idle connection. False with a slot: the place is held, but its connection is missing or needs a closer look.</summary>
     private bool TryTake([NotNullWhen(true)] out LeaseSlot? slot)
     {
-        if (!_issuesAtOnce || (_settings.RefusesAmbientTransactions && Transaction.Current is not null) || !_gate.TryTake(out var place))
+        if (!_issuesAtOnce || (_settings.Enlists && Transaction.Current is not null) || !_gate.TryTake(out var place))
         {
             slot = null;
             return false;

@@ -27,7 +27,7 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <exception cref="NpgsqlException">A connection could not be opened.</exception>
     /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    /// <exception cref="InvalidOperationException">An ambient <c>TransactionScope</c> is in force and the connection string does not say <c>Enlist=false</c>.</exception>
+    /// <exception cref="InvalidOperationException">The <c>TransactionScope</c> in force has been completed already.</exception>
     [OverloadResolutionPriority(1)]
     ValueTask<Lease> RentAsync(
         CancellationToken cancellationToken = default,
@@ -73,7 +73,7 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
     /// <returns>Whether there was one.</returns>
     /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
-    /// <exception cref="InvalidOperationException">An ambient <c>TransactionScope</c> is in force and the connection string does not say <c>Enlist=false</c>.</exception>
+    /// <exception cref="InvalidOperationException">The <c>TransactionScope</c> in force has been completed already.</exception>
     bool TryRent(
         out Lease lease,
         [CallerMemberName] string member = "",

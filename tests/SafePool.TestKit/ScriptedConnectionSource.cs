@@ -1,4 +1,5 @@
 using System.Data;
+using System.Transactions;
 using Npgsql;
 using SafePool.Connections;
 
@@ -22,6 +23,17 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     private readonly Queue<ScriptedPhysical> _resting = new();
     private int _clears;
     private bool _disposed;
+
+    /// <summary>Nothing of this is ever enlisted.</summary>
+    public bool IsEnlisting => false;
+
+    public bool TryBeginEnlisting() => false;
+
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, out bool isBroken)
+    {
+        isBroken = false;
+        return null;
+    }
 
     public NpgsqlConnection? TryTake()
     {
@@ -184,6 +196,8 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         await ExecuteAsync(connection, "DISCARD ALL", blocking: false);
         return false;
     }
+
+    public ValueTask ResetAsync(NpgsqlConnection connection, bool blocking) => ExecuteAsync(connection, "RESET ALL", blocking);
 
     public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking) => ExecuteAsync(connection, "DEALLOCATE ALL", blocking);
 

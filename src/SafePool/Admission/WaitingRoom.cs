@@ -27,7 +27,7 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
             onQueued(waiter);
             Arm(waiter);
             var registration = cancellationToken.UnsafeRegister(OnCancelled, waiter);
-            admission = await waiter.Task.ConfigureAwait(false);
+            admission = (await waiter.Task.ConfigureAwait(false)) with { HasWaited = true };
             await registration.DisposeAsync().ConfigureAwait(false);
             Disarm(waiter);
         }
@@ -58,6 +58,7 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
             }
 
             Disarm(waiter);
+            admission = admission with { HasWaited = true };
         }
 
         waiter.Forget();

@@ -62,6 +62,12 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
                 physicals.NoteSeen(physical);
             }
 
+            if (physical.NeedsReset)
+            {
+                await source.ResetAsync(connection, blocking).ConfigureAwait(false);
+                physical.NeedsReset = false;
+            }
+
             if (physical.NeedsUnprepare)
             {
                 await source.UnprepareAllAsync(connection, blocking).ConfigureAwait(false);

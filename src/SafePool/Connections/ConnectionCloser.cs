@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Telemetry;
 
@@ -23,7 +24,7 @@ internal enum CloseOutcome
 /// Npgsql loses a connection that is closed while a command runs on it, and a close may throw and leave the connection open. So what runs is cancelled and
 /// waited for, and a close counts only when the connection's state says so.
 /// </remarks>
-internal sealed class ConnectionCloser(PoolParts parts)
+internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 {
     private static readonly TimeSpan _firstLook = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
@@ -44,6 +45,7 @@ internal sealed class ConnectionCloser(PoolParts parts)
     {
         var connection = slot.Connection!;
         var pause = TimeSpan.Zero;
+        var dooms = false;
         while (true)
         {
             try
@@ -56,7 +58,14 @@ internal sealed class ConnectionCloser(PoolParts parts)
                         parts.Physicals.Expire(physical);
                     }
 
+                    // Its transaction fails along with the command, and a commit would not say so.
+                    dooms = true;
                     await EndCommandAsync(slot, connection).ConfigureAwait(false);
+                }
+
+                if (slot.Enlistment is { IsFree: false } enlistment && await TryCloseWithinAsync(slot, enlistment, retire || dooms).ConfigureAwait(false))
+                {
+                    return CloseOutcome.AtRest;
                 }
 
                 return await CloseReadyAsync(slot, retire).ConfigureAwait(false);
@@ -96,6 +105,36 @@ internal sealed class ConnectionCloser(PoolParts parts)
             Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
             return await CloseForSureAsync(slot, retire: true).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Closes a connection whose transaction goes on: Npgsql keeps it for the next lease in it. False when the transaction is over; then the connection is one like any other.</summary>
+    private async ValueTask<bool> TryCloseWithinAsync(LeaseSlot slot, Enlistment enlistment, bool dooms)
+    {
+        var connection = slot.Connection!;
+        var state = parts.Source.StateOf(connection);
+        if (state == ConnectionState.Broken)
+        {
+            return false;
+        }
+
+        if (!dooms && await enlistment.GoesOnAsync(connection).ConfigureAwait(false))
+        {
+            if (state == ConnectionState.Closed)
+            {
+                return true;
+            }
+
+            if (await TryRunHookAsync(connection).ConfigureAwait(false))
+            {
+                enlisted.RequireReset(enlistment);
+                await parts.Source.CloseAsync(connection).ConfigureAwait(false);
+                return true;
+            }
+        }
+
+        // Closed already, nobody can tell whether it is at rest: the end of the parking finds out.
+        await enlistment.DoomAsync(connection).ConfigureAwait(false);
+        return state == ConnectionState.Closed;
     }
 
     /// <summary>Closes a connection on which nothing runs. May throw.</summary>

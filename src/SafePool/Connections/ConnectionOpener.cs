@@ -3,6 +3,7 @@ using Npgsql;
 using SafePool.Admission;
 using SafePool.Breaker;
 using SafePool.Diagnostics;
+using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Telemetry;
 
@@ -132,7 +133,7 @@ internal sealed class ConnectionOpener : IDisposable
                 return;
             }
 
-            if (_parts.Source.TryTake() is not { } connection)
+            if (_parts.Source.TryTakeOutside() is not { } connection)
             {
                 VacateLost(slot.Place);
                 return;
@@ -184,7 +185,7 @@ internal sealed class ConnectionOpener : IDisposable
     public void Dispose() => _closing.Cancel();
 
     /// <summary>Closes a connection that nobody has used. False when that failed: the place is then looked after elsewhere.</summary>
-    private bool TryRest(LeaseSlot slot, NpgsqlConnection connection)
+    public bool TryRest(LeaseSlot slot, NpgsqlConnection connection)
     {
         try
         {
@@ -207,7 +208,7 @@ internal sealed class ConnectionOpener : IDisposable
         _parts.Source.Clear();
         for (var rest = _parts.Gate.Idle; rest > 0 && _parts.Gate.TryTake(out var place); rest--)
         {
-            if (_parts.Source.TryTake() is { } survivor)
+            if (_parts.Source.TryTakeOutside() is { } survivor)
             {
                 // Opened after the clear, by somebody else.
                 RestAndHandOn(_parts.Ledger[place], survivor);
@@ -332,7 +333,7 @@ internal sealed class ConnectionOpener : IDisposable
             return;
         }
 
-        if (isStale && !_parts.Gate.IsClosed && _parts.Source.TryTake() is { } kept)
+        if (isStale && !_parts.Gate.IsClosed && _parts.Source.TryTakeOutside() is { } kept)
         {
             // Npgsql has not ended it: the clear came just before it began to open.
             RestAndHandOn(slot, kept);

@@ -1,4 +1,5 @@
 using SafePool.Diagnostics;
+using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -13,9 +14,9 @@ namespace SafePool.Connections;
 /// </para>
 /// <para>Invariant: every return ends in exactly one HandOn or Vacate of its place, whatever throws, and however late.</para>
 /// </remarks>
-internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opener)
+internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted)
 {
-    private readonly ConnectionCloser _closer = new(parts);
+    private readonly ConnectionCloser _closer = new(parts, enlisted);
 
     /// <inheritdoc cref="ConnectionCloser.HasCeremony"/>
     public bool HasCeremony => _closer.HasCeremony;
@@ -70,7 +71,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
-    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
@@ -161,13 +162,18 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
             }
         }
 
-        slot.Reset();
         if (outcome == CloseOutcome.AtRest)
         {
-            opener.HandOn(slot);
+            if (!enlisted.TryPark(slot))
+            {
+                slot.Reset();
+                opener.HandOn(slot);
+            }
         }
         else
         {
+            slot.Enlistment = null;
+            slot.Reset();
             parts.Recorder.Record(FlightEventKind.Closed, slot.Place);
             parts.Physicals.CountClosed();
             opener.Vacate(slot.Place);

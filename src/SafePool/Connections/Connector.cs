@@ -1,5 +1,6 @@
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Enlistments;
 using SafePool.Errors;
 using SafePool.Leases;
 using SafePool.Options;
@@ -72,7 +73,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         {
             while (parts.Gate.TryTake(out var place))
             {
-                if (parts.Source.TryTake() is { } connection)
+                if (parts.Source.TryTakeOutside() is { } connection)
                 {
                     aside.Add((parts.Ledger[place], connection));
                 }

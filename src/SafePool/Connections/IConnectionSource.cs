@@ -1,4 +1,5 @@
 using System.Data;
+using System.Transactions;
 using Npgsql;
 
 namespace SafePool.Connections;
@@ -13,8 +14,23 @@ namespace SafePool.Connections;
 /// </remarks>
 internal interface IConnectionSource : IAsyncDisposable, IDisposable
 {
+    /// <summary>Whether what is taken within an ambient transaction may be enlisted in it.</summary>
+    bool IsEnlisting { get; }
+
     /// <summary>Takes a connection that is at rest. Null when there is none; never waits, never connects.</summary>
+    /// <remarks>For callers who know that no transaction is ambient: the others take outside (<see cref="Enlistments.AmbientTransaction.TryTakeOutside"/>).</remarks>
     NpgsqlConnection? TryTake();
+
+    /// <summary>Takes the connection that was closed while it was enlisted in a transaction; also when that is over, but Npgsql has not put the connection to rest.</summary>
+    /// <remarks>
+    /// When there is none, Npgsql tries one at rest instead and, as the transaction is over, gives it back at once.
+    /// </remarks>
+    /// <param name="transaction">The transaction.</param>
+    /// <param name="isBroken">There was one, but it broke: now it is gone.</param>
+    NpgsqlConnection? TryTakeWithin(Transaction transaction, out bool isBroken);
+
+    /// <summary>From the next <see cref="Clear"/> on what is taken within an ambient transaction is enlisted in it. False when it is already.</summary>
+    bool TryBeginEnlisting();
 
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
     ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
@@ -44,6 +60,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
 
     /// <summary>Resets the session at once, prepared statements included. True when a transaction had to be rolled back for it.</summary>
     Task<bool> DiscardAllAsync(NpgsqlConnection connection);
+
+    /// <summary>Resets the session at once as Npgsql does between leases: prepared statements survive.</summary>
+    ValueTask ResetAsync(NpgsqlConnection connection, bool blocking);
 
     /// <summary>Drops all prepared statements of a session, also from Npgsql's own list.</summary>
     ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking);

@@ -1,6 +1,8 @@
 using System.Data;
+using System.Transactions;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Operations;
 using SafePool.Options;
@@ -13,6 +15,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     // Npgsql answers a text-format export where it asked for binary by breaking the connection, and only this one.
     private const string BreakingCopy = "COPY (SELECT 1) TO STDOUT";
     private const string Nothing = ";";
+
+    // DISCARD ALL without what would pull prepared statements from under Npgsql.
+    private const string ResetWords =
+        "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP";
+
     private const int MaxRetireAttempts = 3;
 
     // An open that finds nothing at rest would connect. With a token that is cancelled already it gives up instead, so it only ever takes.
@@ -43,18 +50,32 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
 
-    public NpgsqlConnection? TryTake()
+    public bool IsEnlisting => _server.IsEnlisting;
+
+    public NpgsqlConnection? TryTake() => TryTake(_server.Current.CreateConnection());
+
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, out bool isBroken)
     {
         var connection = _server.Current.CreateConnection();
-        var opening = connection.OpenAsync(_restingOnly);
-        if (opening.IsCompletedSuccessfully)
-        {
-            return connection;
-        }
+        var wasBroken = false;
+        connection.StateChange += EndIfBroken;
+        var taken = AmbientTransaction.Within(transaction, () => TryTake(connection));
+        connection.StateChange -= EndIfBroken;
+        isBroken = wasBroken;
+        return taken;
 
-        _ = opening.Exception; // Observed: that there was nothing to take is not news.
-        return null;
+        // An open that fails at its very end makes Npgsql count a broken connection as closed; the close of an open one would not.
+        void EndIfBroken(object sender, StateChangeEventArgs change)
+        {
+            if (connection.FullState == ConnectionState.Broken)
+            {
+                wasBroken = true;
+                throw new NpgsqlException("The connection broke within its transaction.");
+            }
+        }
     }
+
+    public bool TryBeginEnlisting() => _server.TryBeginEnlisting();
 
     public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
 
@@ -108,6 +129,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public Task<bool> DiscardAllAsync(NpgsqlConnection connection)
         => _path.ForbidsReset ? Task.FromResult(false) : OwnThread.RunAsync(() => DiscardAll(connection));
+
+    public ValueTask ResetAsync(NpgsqlConnection connection, bool blocking)
+        => _path.ForbidsReset ? ValueTask.CompletedTask : ExecuteAsync(connection, ResetWords, blocking);
 
     // Npgsql has it only in the blocking form, and SQL DEALLOCATE would leave Npgsql's own list wrong.
     public ValueTask UnprepareAllAsync(NpgsqlConnection connection, bool blocking)
@@ -201,6 +225,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         await _server.DisposeAsync().ConfigureAwait(false);
         _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static NpgsqlConnection? TryTake(NpgsqlConnection connection)
+    {
+        var opening = connection.OpenAsync(_restingOnly);
+        if (opening.IsCompletedSuccessfully)
+        {
+            return connection;
+        }
+
+        _ = opening.Exception; // Observed: that there was nothing to take is not news.
+        return null;
     }
 
     private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };

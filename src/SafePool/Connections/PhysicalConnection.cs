@@ -34,8 +34,11 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>A <c>statement_timeout</c> of one lease must be undone before it is used again.</summary>
     public bool NeedsTimeoutReset { get; set; }
 
+    /// <summary>It may come to rest as the lease left it: Npgsql resets nothing of what was closed within a <c>TransactionScope</c>.</summary>
+    public bool NeedsReset { get; set; }
+
     /// <summary>Whether anything must be said to the server before it is used again.</summary>
-    public bool IsUntidy => NeedsFlush || NeedsUnprepare || NeedsTimeoutReset;
+    public bool IsUntidy => NeedsFlush || NeedsReset || NeedsUnprepare || NeedsTimeoutReset;
 
     /// <summary>The last round of the idle sweep that came by; the sweep's own.</summary>
     public long Round { get; set; }

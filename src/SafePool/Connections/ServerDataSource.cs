@@ -18,6 +18,8 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     private readonly ServerPath _path;
     private volatile NpgsqlDataSource _current;
     private volatile string _text;
+    private volatile bool _isEnlisting;
+    private volatile bool _shallEnlist;
     private bool _isDisposed;
 
     public ServerDataSource(PoolSettings settings, ServerPath path)
@@ -25,13 +27,18 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
         _settings = settings;
         _path = path;
         _text = settings.DataSourceString;
-        _current = Build(settings, _text);
+        _isEnlisting = _shallEnlist = settings.EnlistsAtOnce;
+        _current = Build(settings, _text, _isEnlisting);
     }
 
     public NpgsqlDataSource Current => _current;
 
-    /// <summary>The connection string of <see cref="Current"/>. Holds the password.</summary>
+    /// <summary>The connection string of <see cref="Current"/>, but that it never enlists. Holds the password.</summary>
     public string Text => _text;
+
+    /// <summary>Whether <see cref="Current"/> opens what it opens within an ambient transaction as a part of it, or will in a moment.</summary>
+    /// <remarks>Not before there was a rent within one: Npgsql then looks for a transaction at every open, though the pool has done so.</remarks>
+    public bool IsEnlisting => _shallEnlist;
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString)
     {
@@ -39,6 +46,9 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
         settings.ConfigureDataSource?.Invoke(builder);
         return builder.Build();
     }
+
+    /// <summary>Enlists from the next <see cref="Clear"/> on. False when it does already.</summary>
+    public bool TryBeginEnlisting() => !_shallEnlist && (_shallEnlist = true);
 
     /// <summary>Goes on with another string while the path is unknown. False when somebody has changed something since <paramref name="seen"/>.</summary>
     public bool TryReplace(NpgsqlDataSource seen, string text) => TryChange(text, () => _current == seen && !_path.IsKnown);
@@ -54,7 +64,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     public void Clear()
     {
         var text = _path.ForbidsReset ? WithoutReset(_text) : _text;
-        if (text == _text || !TryChange(text, () => _text != text))
+        if ((text == _text && _isEnlisting == _shallEnlist) || !TryChange(text, () => _text != text || _isEnlisting != _shallEnlist, enlists: _shallEnlist))
         {
             _current.Clear();
         }
@@ -80,13 +90,17 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
         return _current.DisposeAsync();
     }
 
+    private static NpgsqlDataSource Build(PoolSettings settings, string text, bool enlists)
+        => Build(settings, enlists ? new NpgsqlConnectionStringBuilder(text) { Enlist = true }.ConnectionString : text);
+
     private static string WithoutReset(string text) => new NpgsqlConnectionStringBuilder(text) { NoResetOnClose = true }.ConnectionString;
 
     /// <summary>Changes to another string, if it is another one, and does something along with it, under a condition. True when that held.</summary>
-    private bool TryChange(string text, Func<bool> isWanted, Action? commit = null)
+    private bool TryChange(string text, Func<bool> isWanted, Action? commit = null, bool enlists = false)
     {
         // Outside of the lock: it calls the user.
-        var fresh = text == _text ? null : Build(_settings, text);
+        enlists |= _isEnlisting;
+        var fresh = text == _text && enlists == _isEnlisting ? null : Build(_settings, text, enlists);
         var obsolete = fresh;
         var isDone = false;
         lock (_gate)
@@ -95,7 +109,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
             {
                 if (fresh is not null)
                 {
-                    (obsolete, _current, _text) = (_current, fresh, text);
+                    (obsolete, _current, _text, _isEnlisting) = (_current, fresh, text, enlists);
                 }
 
                 // Last: whoever sees that the path is known sees its data source.

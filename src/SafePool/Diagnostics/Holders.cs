@@ -14,13 +14,13 @@ internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, Backe
     /// <summary>Changes when a lease is overdue.</summary>
     public void Apply(LeakSettings leaks) => _leaks = leaks;
 
-    /// <summary>The leases that are out, the longest held first.</summary>
+    /// <summary>The leases that are out, and those that were returned before their transaction's end, the longest held first.</summary>
     public ImmutableArray<LeaseHolder> All()
     {
         var holders = new List<LeaseHolder>();
         foreach (var slot in ledger.Slots)
         {
-            if (Describe(slot) is { } holder)
+            if ((Describe(slot) ?? Awaiting(slot)) is { } holder)
             {
                 holders.Add(holder);
             }
@@ -74,6 +74,9 @@ internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, Backe
         => seen == LeaseActivity.Idle && backend.State.StartsWith("idle in transaction", StringComparison.Ordinal)
             ? LeaseActivity.IdleInTransaction
             : seen;
+
+    private LeaseHolder? Awaiting(LeaseSlot slot)
+        => slot.Enlistment is { IsParked: true, LastHolder: { } last, HeldSince: var since } ? last with { Held = clock.Since(since) } : null;
 
     private static int? ProcessIdOf(NpgsqlConnection? connection)
     {

@@ -14,4 +14,7 @@ public enum LeaseActivity
 
     /// <summary>A reader, a <c>COPY</c> or a wait for notifications is open.</summary>
     Reading,
+
+    /// <summary>Nothing: the lease was returned within a <c>TransactionScope</c>, and its place is kept until the transaction ends.</summary>
+    AwaitingTransaction,
 }

@@ -36,6 +36,7 @@ internal static class LeakSentences
         { Backend: { } backend, IsBusy: false } => $"its session is {backend}",
         { Backend: { } backend } => $"a command is running for {Sentences.Duration(holder.BusyFor)}, its session is {backend}",
         { Activity: LeaseActivity.Running } => $"a command has been running for {AtLeast(holder)}",
+        { Activity: LeaseActivity.AwaitingTransaction } => "returned, and kept until the end of its TransactionScope",
         { Activity: LeaseActivity.Reading } => $"a reader has been open for {AtLeast(holder)}",
         { Activity: LeaseActivity.IdleInTransaction } => $"idle in a transaction, not seen at work for {Sentences.Duration(holder.QuietFor)}",
         _ => $"not seen at work for {Sentences.Duration(holder.QuietFor)}",
@@ -47,6 +48,7 @@ internal static class LeakSentences
     private static string Remedy(LeaseHolder holder) => holder switch
     {
         { IsBusy: true } => "Bound it with StatementTimeout, or say ExpectedHold if it may take that long.",
+        { Activity: LeaseActivity.AwaitingTransaction } => "Dispose the TransactionScope before slow work.",
         { Activity: LeaseActivity.IdleInTransaction } => "Commit and return it before slow work, or say ExpectedHold if it may take that long.",
         _ => "Return it with 'using', or say ExpectedHold if it may take that long.",
     };

@@ -6,10 +6,6 @@ namespace SafePool.Errors;
 /// <summary>Every sentence that an exception says: what happened, the numbers, what to do.</summary>
 internal static class Sentences
 {
-    public const string AmbientTransaction =
-        "A lease cannot enlist in an ambient TransactionScope, and not enlisting silently would lose atomicity. " +
-        "Use lease.BeginTransaction(), or say Enlist=false in the connection string if the scope is not meant for this pool.";
-
     public const string LeaseReturned =
         "This lease has been returned. Its connection may be serving somebody else; rent another one.";
 

@@ -37,13 +37,15 @@ internal sealed class Reclaimer(PoolParts parts, ConnectionReturner returner)
 
         // Never throws; it goes on by itself when the server is slow to answer.
         Interlocked.Increment(ref _underWay);
-        _ = RetireAsync(slot, slot.Connection!);
+        _ = RetireAsync(kind, slot, slot.Connection!);
         return true;
     }
 
-    private async Task RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
+    private async Task RetireAsync(LeakKind kind, LeaseSlot slot, NpgsqlConnection connection)
     {
-        await returner.ReturnAsync(slot, blocking: false, retire: true).ConfigureAwait(false);
+        // One that was merely lost within a transaction must not cost that: with raw Npgsql it would not either.
+        var retires = kind != LeakKind.Dropped || slot.Enlistment is null;
+        await returner.ReturnAsync(slot, blocking: false, retires).ConfigureAwait(false);
         Interlocked.Decrement(ref _underWay);
 
         // Not closed yet when it was quarantined.

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Enlistments;
 using SafePool.Leaks;
 using SafePool.Maintenance;
 
@@ -85,6 +86,12 @@ internal sealed class LeaseSlot
     public long LostLeaseId { get; set; }
 
     public long LeaseId => Volatile.Read(ref _leaseId);
+
+    /// <summary>The lease that is out, or the one that has just been settled, until the slot is reset.</summary>
+    public long PresentLeaseId => _present.LeaseId;
+
+    /// <summary>That the connection works for a <c>System.Transactions</c> transaction; null when it is in none.</summary>
+    public Enlistment? Enlistment { get; set; }
 
     public long Rents => (Volatile.Read(ref _lastLeaseId) - Place) / AdmissionGate.MostPlaces;
 

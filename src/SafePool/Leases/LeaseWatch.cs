@@ -76,7 +76,7 @@ internal sealed class LeaseWatch
     }
 
     /// <summary>Notes that a lease was served at once.</summary>
-    public void NoteServed() => _telemetry.Waited(TimeSpan.Zero);
+    public void NoteServed() => _telemetry.Served();
 
     /// <summary>The activity of the caller, where tracing is on.</summary>
     public Activity? CurrentTrace()

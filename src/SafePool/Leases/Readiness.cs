@@ -1,5 +1,6 @@
 using System.Data;
 using SafePool.Connections;
+using SafePool.Enlistments;
 using SafePool.Options;
 
 namespace SafePool.Leases;
@@ -22,7 +23,7 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
     {
         if (slot.Connection is null)
         {
-            slot.Connection = parts.Source.TryTake();
+            slot.Connection = parts.Source.TryTakeOutside();
             slot.Generation = parts.Physicals.Generation;
         }
 

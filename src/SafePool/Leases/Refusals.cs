@@ -10,6 +10,21 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
     /// <summary>The exception for a request that ended like this; throws it itself where it was thrown before.</summary>
     public Exception Of(AdmissionResult admission, in RentRequest request, long begun)
     {
+        var error = Explain(admission, request, begun);
+        parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, error);
+        if (admission.Outcome == AdmissionOutcome.Failed)
+        {
+            // As it was thrown, with its own stack.
+            ExceptionDispatchInfo.Throw(error);
+        }
+
+        return error;
+    }
+
+    public PoolClosedException Closed() => new(Snapshots.Of(parts));
+
+    private Exception Explain(AdmissionResult admission, in RentRequest request, long begun)
+    {
         if (admission is { Counts.IsPaused: true, Outcome: AdmissionOutcome.TimedOut or AdmissionOutcome.Rejected })
         {
             return Paused(admission, request, begun);
@@ -21,8 +36,6 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
                 parts.Recorder.Record(FlightEventKind.Cancelled, site: request.Site);
                 return new OperationCanceledException(request.CancellationToken);
             case AdmissionOutcome.Failed:
-                // As it was thrown, with its own stack.
-                ExceptionDispatchInfo.Throw(admission.Error!);
                 return admission.Error!;
             case AdmissionOutcome.Closed:
                 return Closed();
@@ -43,8 +56,6 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
                 return OutOfTime(admission, request, parts.Clock.Since(begun));
         }
     }
-
-    public PoolClosedException Closed() => new(Snapshots.Of(parts));
 
     private PoolPausedException Paused(AdmissionResult admission, in RentRequest request, long begun)
     {

@@ -4,6 +4,7 @@ using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Enlistments;
 using SafePool.Errors;
 using SafePool.Maintenance;
 using SafePool.Options;
@@ -18,17 +19,19 @@ internal sealed class RentDesk
     private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
+    private readonly EnlistedPlaces _enlisted;
     private readonly Refusals _refusals;
     private readonly NestedRents? _nested;
     private readonly WaitingRoom _room;
     private readonly Readiness _readiness;
     private readonly Action<Waiter> _onQueued;
 
-    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, Refusals refusals)
+    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals)
     {
         _parts = parts;
         _opener = opener;
         _returner = returner;
+        _enlisted = enlisted;
         _refusals = refusals;
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
         _room = new WaitingRoom(parts.Gate, parts.Time);
@@ -42,14 +45,15 @@ internal sealed class RentDesk
     {
         // On the caller's own stack and in its own context: after the first await it is too late for both.
         var calls = _parts.Watch.CallsOf(site);
+        var ambient = held is null ? _enlisted.Ambient() : null;
         if (_nested is null)
         {
-            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, cancellationToken), held);
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken), held);
         }
 
         try
         {
-            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, cancellationToken));
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken));
         }
         catch (InvalidOperationException nested)
         {
@@ -60,13 +64,9 @@ internal sealed class RentDesk
     /// <summary>Rents what is idle, or nothing.</summary>
     public bool TryRent(RentSite site, LeaseSlot? held, out Lease lease)
     {
-        if (held is null)
-        {
-            RefuseAmbientTransaction();
-        }
-
+        var ambient = held is null ? _enlisted.Ambient() : null;
         var request = new RentRequest(
-            site, Options: null, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), CancellationToken.None);
+            site, Options: null, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), ambient, CancellationToken.None);
         var isRented = false;
         try
         {
@@ -92,10 +92,9 @@ internal sealed class RentDesk
 
     private bool TryRent(in RentRequest request, LeaseSlot? held, out Lease lease)
     {
-        for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
+        for (var slot = held ?? Resume(request) ?? TakeIdle(); slot is not null; slot = TakeIdle())
         {
-            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None))
-                && Synchronously.Result(_readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), blocking: true, long.MaxValue, CancellationToken.None)))
+            if (Synchronously.Result(TryPrepareAsync(slot, request, long.MaxValue)))
             {
                 lease = Synchronously.Result(IssueAsync(slot, request));
                 return true;
@@ -124,7 +123,6 @@ internal sealed class RentDesk
         if (held is null)
         {
             RefuseFaults(request.Options);
-            RefuseAmbientTransaction();
             request.CancellationToken.ThrowIfCancellationRequested();
         }
 
@@ -134,7 +132,9 @@ internal sealed class RentDesk
 
         // A caller who will not wait for a lease waits for the sign of life of the one that was there.
         var lookDeadline = patience == TimeSpan.Zero ? _parts.Clock.After(begun, PoolSettings.ReturnPatience) : deadline;
+        held ??= Resume(request);
         var returning = held is not null;
+        var hasWaited = false;
         while (true)
         {
             var slot = held;
@@ -152,15 +152,17 @@ internal sealed class RentDesk
                     continue;
                 }
 
+                hasWaited |= admission.HasWaited;
                 slot = admission.Outcome == AdmissionOutcome.Granted
                     ? _parts.Ledger[admission.Place]
                     : throw _refusals.Of(admission, request, begun);
             }
 
-            if (await _readiness.TryMakeReadyAsync(slot, request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false)
-                && await _readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false))
+            if (await TryPrepareAsync(slot, request, lookDeadline).ConfigureAwait(false))
             {
-                return await IssueAsync(slot, request).ConfigureAwait(false);
+                var lease = await IssueAsync(slot, request).ConfigureAwait(false);
+                _parts.Telemetry.Rented(_parts.Clock.Since(begun), hasWaited);
+                return lease;
             }
 
             // Its connection was gone. It was admitted before all who wait now, so it goes to the front, with what is left of its budget.
@@ -187,6 +189,30 @@ internal sealed class RentDesk
         return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
     }
 
+    /// <summary>The place that an earlier lease in the same transaction has left.</summary>
+    private LeaseSlot? Resume(in RentRequest request)
+        => request.Ambient is { } transaction && _enlisted.TryResume(transaction, out var slot) ? slot : null;
+
+    /// <summary>False when the place is not the caller's any more.</summary>
+    private async ValueTask<bool> TryPrepareAsync(LeaseSlot slot, RentRequest request, long deadline)
+    {
+        if (slot.Enlistment is null)
+        {
+            if (!await _readiness.TryMakeReadyAsync(slot, request.Blocking, deadline, request.CancellationToken).ConfigureAwait(false))
+            {
+                return false;
+            }
+
+            if (request.Ambient is not null && _enlisted.IsTooOld(slot))
+            {
+                _returner.Retire(slot);
+                return false;
+            }
+        }
+
+        return await _readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), request.Blocking, deadline, request.CancellationToken).ConfigureAwait(false);
+    }
+
     private async ValueTask<Lease> IssueAsync(LeaseSlot slot, RentRequest request)
     {
         slot.Prepare(request.Site, request.Options);
@@ -196,6 +222,7 @@ internal sealed class RentDesk
             {
                 await Hooks.RunAsync(hook, slot.Connection!, request.Blocking, request.CancellationToken).ConfigureAwait(false);
             }
+
         }
         catch
         {
@@ -203,6 +230,12 @@ internal sealed class RentDesk
             throw;
         }
 
+        if (request.Ambient is { } transaction)
+        {
+            await EnlistAsync(slot, transaction, request).ConfigureAwait(false);
+        }
+
+        slot.Prepare(request.Site, EnlistedPlaces.OptionsOf(slot, request.Options));
         var lease = slot.Issue(request.Calls);
         request.Flow?.Issued(slot, lease.Id);
         if (_parts.Settings.Reset == SessionReset.Strict)
@@ -213,10 +246,32 @@ internal sealed class RentDesk
         return lease;
     }
 
+    private async ValueTask EnlistAsync(LeaseSlot slot, Transaction transaction, RentRequest request)
+    {
+        try
+        {
+            if (slot.Enlistment is null)
+            {
+                _enlisted.Enlist(slot, transaction);
+            }
+
+            if (_parts.Timeouts.ForTransaction(request.Options) is { } sql)
+            {
+                await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            // Within the transaction already: then it must not go on without its timeouts.
+            await _returner.ReturnAsync(slot, request.Blocking, retire: slot.Enlistment is not null).ConfigureAwait(false);
+            throw;
+        }
+    }
+
     /// <summary>Says to the server what timeouts this lease has, if start-up options have not said it. Completes synchronously when there is nothing to say.</summary>
     private async ValueTask SayTimeoutsAsync(LeaseSlot slot, RentRequest request)
     {
-        if (_parts.Timeouts.ForRent(request.Options) is { } sql)
+        if ((_parts.Timeouts.ForRent(request.Options) ?? _enlisted.UndoTimeout(slot)) is { } sql)
         {
             await _parts.Source.ExecuteAsync(slot.Connection!, sql, request.Blocking).ConfigureAwait(false);
         }
@@ -282,14 +337,6 @@ internal sealed class RentDesk
         if (options is not null && ConnectionPoolOptionsValidator.FaultOf(options) is { } fault)
         {
             throw new ArgumentException(fault, nameof(options));
-        }
-    }
-
-    private void RefuseAmbientTransaction()
-    {
-        if (_parts.Settings.RefusesAmbientTransactions && Transaction.Current is not null)
-        {
-            throw new InvalidOperationException(Sentences.AmbientTransaction);
         }
     }
 }

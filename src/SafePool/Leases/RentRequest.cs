@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Transactions;
 
 namespace SafePool.Leases;
 
@@ -8,9 +9,10 @@ namespace SafePool.Leases;
 /// <param name="Blocking">The caller blocks.</param>
 /// <param name="Who">What a verdict recognises it by while it waits: its <see cref="RentFlow"/>, or else its <see cref="Activity"/>.</param>
 /// <param name="Calls">The calls that led to it, where they are wanted.</param>
+/// <param name="Ambient">The transaction that it belongs to.</param>
 /// <param name="CancellationToken">The caller's.</param>
 internal readonly record struct RentRequest(
-    RentSite Site, RentOptions? Options, bool Blocking, object? Who, StackTrace? Calls, CancellationToken CancellationToken)
+    RentSite Site, RentOptions? Options, bool Blocking, object? Who, StackTrace? Calls, Transaction? Ambient, CancellationToken CancellationToken)
 {
     public RentFlow? Flow => Who as RentFlow;
 }

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
 using SafePool.Connections;
+using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -121,7 +122,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
 
     private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes)
     {
-        if (parts.Source.TryTake() is not { } connection)
+        if (parts.Source.TryTakeOutside() is not { } connection)
         {
             opener.VacateLost(slot.Place);
             return Looked.Lost;

@@ -3,6 +3,7 @@ using SafePool.Admission;
 using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Enlistments;
 using SafePool.Leaks;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -138,7 +139,7 @@ internal sealed class Upkeep(
         var retired = 0;
         while (retired < surplus && parts.Gate.TryTake(out var place))
         {
-            if (parts.Source.TryTake() is { } connection)
+            if (parts.Source.TryTakeOutside() is { } connection)
             {
                 await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
                 retired++;

@@ -42,6 +42,8 @@ internal sealed class ConnectionStringReader
 
     public bool Enlist { get; private set; }
 
+    public bool EnlistsAtOnce => Enlist && Says("Enlist");
+
     public string Database => _builder.Database ?? _builder.Username ?? "postgres";
 
     public static ConnectionStringReader? TryRead(ConnectionPoolOptions options, Faults faults)
@@ -100,7 +102,7 @@ internal sealed class ConnectionStringReader
             KeepAlive = 0,
             Timeout = TimeoutForEachHost(connectTimeout),
             NoResetOnClose = Reset == SessionReset.Rollback,
-            // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not.
+            // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not: until there has been one.
             Enlist = false,
             ApplicationName = _builder.ApplicationName,
         };

@@ -21,7 +21,11 @@ internal sealed record PoolSettings
 
     public required Action<NpgsqlDataSourceBuilder>? ConfigureDataSource { get; init; }
 
-    public required bool RefusesAmbientTransactions { get; init; }
+    /// <summary>A rent within an ambient transaction is a part of it.</summary>
+    public required bool Enlists { get; init; }
+
+    /// <summary>The same, and the connection string says so: such rents are to be expected.</summary>
+    public required bool EnlistsAtOnce { get; init; }
 
     public required int MinSize { get; init; }
 

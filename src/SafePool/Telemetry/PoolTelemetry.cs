@@ -15,22 +15,30 @@ internal sealed class PoolTelemetry(PoolParts parts)
     /// <summary>An open has ended.</summary>
     public void Opened(TimeSpan took, Exception? error = null) => Record(Instruments.CreateTime, took, error);
 
-    /// <summary>A rent has ended.</summary>
-    public void Waited(TimeSpan waited, Exception? error = null) => Record(Instruments.WaitTime, waited, error);
+    /// <summary>A rent was served at once.</summary>
+    public void Served() => Record(Instruments.WaitTime, TimeSpan.Zero, error: null);
+
+    /// <summary>A rent has ended that was not.</summary>
+    /// <param name="took">Since it began.</param>
+    /// <param name="hasWaited">For a lease, or an open: then it has a span too.</param>
+    /// <param name="error">What it threw; null when it got a lease.</param>
+    public void Rented(TimeSpan took, bool hasWaited, Exception? error = null)
+    {
+        Record(Instruments.WaitTime, took, error);
+        if (hasWaited && Instruments.Source.HasListeners())
+        {
+            Trace(took, error);
+        }
+    }
 
     /// <summary>A lease has ended.</summary>
     public void Used(TimeSpan held) => Record(Instruments.UseTime, held, error: null);
 
-    /// <summary>A rent that has waited, or for which a connection was opened, has ended: a span with that beginning, below what the caller does.</summary>
-    public void Trace(TimeSpan waited, Exception? error)
+    private void Trace(TimeSpan took, Exception? error)
     {
-        if (!Instruments.Source.HasListeners())
-        {
-            return;
-        }
-
+        // Below what the caller does, and over already: so it begins in the past.
         using var span = Instruments.Source.StartActivity(
-            "rent " + Name, ActivityKind.Internal, parentContext: default, [Tag], links: null, startTime: parts.Time.GetUtcNow() - waited);
+            "rent " + Name, ActivityKind.Internal, parentContext: default, [Tag], links: null, startTime: parts.Time.GetUtcNow() - took);
         if (error is not null)
         {
             span?.SetTag(Instruments.ErrorType, error.GetType().FullName);

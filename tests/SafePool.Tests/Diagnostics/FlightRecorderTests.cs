@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using SafePool.Diagnostics;
 using SafePool.Leases;
 using SafePool.Maintenance;
+using SafePool.Telemetry;
 using SafePool.TestKit;
 using SafePool.Tests.Leaks;
 using Xunit;
@@ -208,6 +209,6 @@ public sealed class FlightRecorderTests(ITestOutputHelper output)
     {
         var clock = new PoolClock(_time);
         var settings = Options.OptionsKit.Settle().Leaks;
-        return new FlightRecorder(new LeaseLedger(null!, 0, clock, new LeaseWatch(settings, clock)), clock);
+        return new FlightRecorder(new LeaseLedger(null!, 0, clock, new LeaseWatch(settings, clock, new PoolTelemetry(null!))), clock);
     }
 }

@@ -4,27 +4,10 @@ using Xunit;
 
 namespace SafePool.Tests.Integration;
 
+/// <summary>Scopes in which a lease takes no part.</summary>
 public sealed class TransactionScopeTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
-
-    [Fact]
-    public async Task AnyRent_InsideATransactionScope_IsRefusedAndTakesNothing()
-    {
-        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
-        await server.Pool.FillAsync(1, Cancellation);
-        using var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
-
-        var error = await Assert.ThrowsAsync<InvalidOperationException>(async () => await server.Pool.RentAsync(Cancellation));
-        await Assert.ThrowsAsync<InvalidOperationException>(async () => await server.Pool.RentAsync(new RentOptions(), Cancellation));
-        await Assert.ThrowsAsync<InvalidOperationException>(async () => await server.Pool.OpenConnectionAsync(Cancellation));
-        Assert.Throws<InvalidOperationException>(() => server.Pool.Rent());
-        Assert.Throws<InvalidOperationException>(() => server.Pool.OpenConnection());
-        Assert.Throws<InvalidOperationException>(() => server.Pool.TryRent(out _));
-
-        Assert.Contains("Enlist=false", error.Message, StringComparison.Ordinal);
-        Assert.Equal((0, 1), (server.Snapshot.Leased, server.Snapshot.Idle));
-    }
 
     [Fact]
     public async Task Return_InsideAScopeThatBeganAfterTheRent_Works()

@@ -78,7 +78,7 @@ public sealed class ConnectionPoolOptionsValidatorTests
         Assert.Equal(TimeSpan.FromSeconds(30), settings.Leaks.Threshold);
         Assert.Equal(SessionReset.Full, settings.Reset);
         Assert.Empty(settings.SessionTimeouts);
-        Assert.True(settings.RefusesAmbientTransactions);
+        Assert.True(settings.Enlists);
     }
 
     [Fact]

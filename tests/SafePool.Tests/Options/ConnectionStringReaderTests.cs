@@ -16,7 +16,7 @@ public sealed class ConnectionStringReaderTests
         Assert.Equal(TimeSpan.FromSeconds(60), settings.MaxLifetime);
         Assert.Equal(TimeSpan.FromSeconds(40), settings.IdleTimeout);
         Assert.Equal(SessionReset.Rollback, settings.Reset);
-        Assert.False(settings.RefusesAmbientTransactions);
+        Assert.False(settings.Enlists);
     }
 
     [Fact]

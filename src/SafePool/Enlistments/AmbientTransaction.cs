@@ -1,0 +1,57 @@
+using System.Transactions;
+using Npgsql;
+using SafePool.Connections;
+
+namespace SafePool.Enlistments;
+
+/// <summary>What the pool does within, and outside of, the transaction that is ambient where it is called.</summary>
+/// <remarks>
+/// Npgsql enlists whatever it opens in the ambient transaction, once the pool's data source lets it. Only what is opened to go on with a transaction may be:
+/// everything that the pool takes for other reasons, on a caller's stack, is taken outside.
+/// </remarks>
+internal static class AmbientTransaction
+{
+    /// <summary>Takes a connection at rest as <see cref="IConnectionSource.TryTake"/> does, whatever transaction is ambient.</summary>
+    public static NpgsqlConnection? TryTakeOutside(this IConnectionSource source)
+    {
+        if (!source.IsEnlisting || !IsPresent())
+        {
+            return source.TryTake();
+        }
+
+        using var outside = Suppress();
+        return source.TryTake();
+    }
+
+    /// <summary>Runs something as if <paramref name="transaction"/>, which may be over, were the ambient one.</summary>
+    public static T Within<T>(Transaction transaction, Func<T> work)
+    {
+        // The setter alone would lose the scope that is in force, whether it flows or belongs to the thread; inside of these there is none to lose.
+        using var outer = Suppress();
+        using var inner = new TransactionScope(TransactionScopeOption.Suppress);
+        try
+        {
+            Transaction.Current = transaction;
+            return work();
+        }
+        finally
+        {
+            Transaction.Current = null;
+        }
+    }
+
+    private static bool IsPresent()
+    {
+        try
+        {
+            return Transaction.Current is not null;
+        }
+        catch (InvalidOperationException)
+        {
+            // The scope has been completed, but not disposed.
+            return true;
+        }
+    }
+
+    private static TransactionScope Suppress() => new(TransactionScopeOption.Suppress, TransactionScopeAsyncFlowOption.Enabled);
+}

@@ -1,0 +1,375 @@
+using System.Data;
+using System.Diagnostics;
+using System.Transactions;
+using Npgsql;
+using SafePool.Connections;
+using SafePool.Leases;
+using SafePool.Options;
+using SafePool.Telemetry;
+
+namespace SafePool.Enlistments;
+
+/// <summary>Keeps the places whose connections work for <c>System.Transactions</c> transactions: those with a lease, and the parked ones between two leases (design decision D13).</summary>
+/// <remarks>
+/// <para>
+/// Npgsql keeps the connection of a lease that is returned before its transaction ends, and gives it to the next open in the same transaction. The physical
+/// connection exists all the while, so its place must not be free. The way of a place:
+/// <c>held → Enlist → leased → TryPark → parked → TryResume → leased → … → end of the transaction → free</c>, at which it is handed on like any other.
+/// </para>
+/// <list type="number">
+/// <item>INV-1: a parked place is held as the gate counts, has no lease and no connection object, and is parked under one transaction only.</item>
+/// <item>INV-2: who takes a place out of the parked ones, under the lock, owns it: a rent in the same transaction, or the transaction's end. Never both.</item>
+/// <item>INV-3: a place is handed on after the end of its transaction only, and only once its connection is at rest in Npgsql or gone.</item>
+/// <item>INV-4: a connection that came to rest without a reset is marked before it can (<see cref="PhysicalConnection.NeedsReset"/>).</item>
+/// </list>
+/// <para>
+/// Why INV-3 holds. An end is told in one of two moments. After a rollback, and after the second phase of a distributed commit, Npgsql has put the parked
+/// connection to rest before. In the midst of a commit by this connection alone it has not, and will on the thread that told, afterwards, and nothing tells when. So
+/// that thread takes the connection over, there and then, by opening it within the transaction: what is open is not put to rest by Npgsql but let go
+/// (<see cref="Enlistment.LetGo"/>), which can be seen, and then closed like any other. In the first case the same attempt finds nothing, and enlists nothing: the
+/// connection that Npgsql tries instead goes back to rest at once, and as the sought one is at rest as well, or gone, no rent misses it.
+/// </para>
+/// <para>Thread-safety: every member may be called from any thread. <c>_gate</c> guards who is parked, and who has heard of the end; nothing is called under it.</para>
+/// </remarks>
+internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
+{
+    private static readonly RentOptions _nothingSpecial = new();
+
+    private readonly Lock _gate = new();
+    private readonly Lock _switching = new();
+    private readonly Dictionary<Transaction, Stack<Enlistment>> _parked = [];
+    private volatile bool _isEnlisting = parts.Settings.EnlistsAtOnce;
+    private readonly Errands _errands = new($"SafePool '{parts.Settings.Name}' transactions");
+
+    /// <summary>The end of a place whose connection broke: the returner's, which comes after.</summary>
+    public required Action<LeaseSlot> ReturnBroken { get; init; }
+
+    /// <summary>The transaction that a rent on this stack belongs to; null when there is none, or the pool is not to know.</summary>
+    /// <exception cref="InvalidOperationException">The scope in force has been completed: nothing more belongs to it.</exception>
+    public Transaction? Ambient()
+    {
+        if (!parts.Settings.Enlists || Transaction.Current is not { } transaction)
+        {
+            return null;
+        }
+
+        if (!_isEnlisting)
+        {
+            BeginEnlisting();
+        }
+
+        return transaction;
+    }
+
+    /// <summary>What a lease is issued with: options of its own if it is enlisted, so that its return is never taken for a plain one.</summary>
+    public static RentOptions? OptionsOf(LeaseSlot slot, RentOptions? options) => slot.Enlistment is null ? options : options ?? _nothingSpecial;
+
+    /// <summary>Whether the connection in a place was taken before the pool last retired all: Npgsql may not know it any more when its transaction asks for it.</summary>
+    public bool IsTooOld(LeaseSlot slot) => slot.Generation != parts.Physicals.Generation;
+
+    /// <summary>What a lease without a timeout of its own says after one that had it, in the same transaction. Null: nothing.</summary>
+    public string? UndoTimeout(LeaseSlot slot)
+        => slot.Enlistment is { HasOwnTimeout: true } && !parts.Path.SetsPerLease && !parts.Path.SharesSessions ? "RESET statement_timeout" : null;
+
+    /// <summary>Takes the place that an earlier lease in the same transaction has left, with the connection in it. Must be called on the stack of the rent.</summary>
+    public bool TryResume(Transaction transaction, out LeaseSlot? slot)
+    {
+        slot = null;
+        if (parts.Gate.IsClosed || TryUnpark(transaction) is not { } enlistment)
+        {
+            return false;
+        }
+
+        var connection = parts.Source.TryTakeWithin(transaction, out var isBroken);
+        if (isBroken)
+        {
+            ReturnBroken(enlistment.Slot);
+            return false;
+        }
+
+        if (connection is null)
+        {
+            // The transaction is coming to its end, or has.
+            Park(enlistment);
+            return false;
+        }
+
+        if (parts.Source.Identify(connection) != enlistment.Physical)
+        {
+            // Npgsql does not find the parked one any more (its data source was replaced, its host is offline), and would have begun a second part of the transaction.
+            Forswear(connection, transaction);
+            connection.Close();
+            Park(enlistment);
+            return false;
+        }
+
+        slot = enlistment.Slot;
+        slot.Connection = connection;
+        Listen(enlistment, connection);
+        return true;
+    }
+
+    /// <summary>Makes the connection in a place that is held, and in no transaction, work for one.</summary>
+    /// <exception cref="TransactionException">The transaction is over. The connection is in none.</exception>
+    public void Enlist(LeaseSlot slot, Transaction transaction)
+    {
+        Debug.Assert(slot.Enlistment is null, "INV-1: one transaction at a time");
+        var connection = slot.Connection!;
+        var enlistment = new Enlistment(slot, transaction.Clone(), parts.Source.Identify(connection));
+        try
+        {
+            connection.EnlistTransaction(transaction);
+        }
+        catch (Exception)
+        {
+            Forswear(connection, transaction);
+            throw;
+        }
+
+        slot.Enlistment = enlistment;
+        Listen(enlistment, connection);
+
+        // Called at once if it has ended meanwhile.
+        enlistment.Transaction.TransactionCompleted += (_, _) => OnEnded(enlistment);
+    }
+
+    /// <summary>Marks a connection that is about to be closed within its transaction.</summary>
+    public void RequireReset(Enlistment enlistment)
+    {
+        if (enlistment is { Physical: { } physical, IsFree: false } && parts.Settings.Reset != SessionReset.Rollback)
+        {
+            physical.NeedsReset = true;
+            physical.NeedsUnprepare |= parts.Settings.Reset == SessionReset.Strict;
+            parts.Physicals.RequireCare();
+        }
+    }
+
+    /// <summary>Keeps a place whose lease has been returned and whose connection is closed, if its transaction goes on. False when nothing keeps it.</summary>
+    public bool TryPark(LeaseSlot slot)
+    {
+        if (slot.Enlistment is not { } enlistment)
+        {
+            return false;
+        }
+
+        if (enlistment.IsFree)
+        {
+            slot.Enlistment = null;
+            return false;
+        }
+
+        enlistment.HasOwnTimeout |= slot.Options?.StatementTimeout is not null;
+        enlistment.HeldSince = slot.RentedAt;
+        enlistment.LastHolder = parts.Holders.Describe(slot, slot.PresentLeaseId) with
+        {
+            Activity = LeaseActivity.AwaitingTransaction,
+            BackendProcessId = enlistment.Physical?.BackendId,
+            QuietFor = TimeSpan.Zero,
+        };
+        if (enlistment.HasOwnTimeout && parts.Settings.Reset == SessionReset.Rollback)
+        {
+            enlistment.Physical?.NeedsTimeoutReset = true;
+            parts.Physicals.RequireCare();
+        }
+
+        slot.Reset();
+        Park(enlistment);
+        return true;
+    }
+
+    private void Park(Enlistment enlistment)
+    {
+        Debug.Assert(enlistment.Slot is { LeaseId: 0 }, "INV-1: a parked place has no lease");
+        lock (_gate)
+        {
+            if (!enlistment.IsOver)
+            {
+                if (!_parked.TryGetValue(enlistment.Transaction, out var places))
+                {
+                    _parked.Add(enlistment.Transaction, places = []);
+                }
+
+                Debug.Assert(!enlistment.IsParked && !places.Contains(enlistment), "INV-1: parked once");
+                places.Push(enlistment);
+                enlistment.IsParked = true;
+                return;
+            }
+        }
+
+        // It ended while the connection was being closed. Npgsql may have taken note in time or not.
+        _errands.Run(() => TakeOver(enlistment)());
+    }
+
+    private Enlistment? TryUnpark(Transaction transaction)
+    {
+        lock (_gate)
+        {
+            return _parked.TryGetValue(transaction, out var places) ? PopLocked(transaction, places) : null;
+        }
+    }
+
+    private Enlistment PopLocked(Transaction transaction, Stack<Enlistment> places)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var enlistment = places.Pop();
+        Debug.Assert(enlistment is { IsParked: true, IsOver: false, Slot: { LeaseId: 0, Connection: null } }, "INV-1, INV-2");
+        enlistment.IsParked = false;
+        if (places.Count == 0)
+        {
+            _parked.Remove(transaction);
+        }
+
+        return enlistment;
+    }
+
+    private void OnEnded(Enlistment enlistment)
+    {
+        var wasParked = false;
+        lock (_gate)
+        {
+            wasParked = enlistment.IsParked;
+            enlistment.IsParked = false;
+            if (wasParked)
+            {
+                Remove(enlistment);
+            }
+
+            enlistment.End();
+        }
+
+        if (wasParked)
+        {
+            // Here, and nowhere else: Npgsql may be in the midst of the commit, on this very thread.
+            _errands.Run(TakeOver(enlistment));
+        }
+    }
+
+    private void Remove(Enlistment ended)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var left = new Stack<Enlistment>(_parked[ended.Transaction].Where(enlistment => enlistment != ended).Reverse());
+        if (left.Count == 0)
+        {
+            _parked.Remove(ended.Transaction);
+        }
+        else
+        {
+            _parked[ended.Transaction] = left;
+        }
+    }
+
+    /// <summary>Opens the parked connection of a transaction that is over, if Npgsql has not put it to rest.</summary>
+    /// <returns>What is left to do: it hands the place on, and never throws.</returns>
+    private Action TakeOver(Enlistment enlistment)
+    {
+        try
+        {
+            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, out var isBroken);
+            return () => SetFree(enlistment, connection, isBroken);
+        }
+        catch (Exception error)
+        {
+            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
+            return () => SetFree(enlistment, connection: null, isBroken: false);
+        }
+    }
+
+    private void SetFree(Enlistment enlistment, NpgsqlConnection? connection, bool isBroken)
+    {
+        var slot = enlistment.Slot;
+        slot.Enlistment = null;
+        try
+        {
+            if (isBroken)
+            {
+                ReturnBroken(slot);
+            }
+            else if (connection is not null)
+            {
+                Close(enlistment, connection);
+            }
+            else if (parts.Gate.IsClosed || IsTooOld(slot))
+            {
+                parts.Physicals.CountClosed();
+                opener.Vacate(slot.Place);
+            }
+            else
+            {
+                opener.HandOn(slot);
+            }
+        }
+        catch (Exception error)
+        {
+            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
+        }
+        finally
+        {
+            enlistment.Transaction.Dispose();
+        }
+    }
+
+    private void Close(Enlistment enlistment, NpgsqlConnection connection)
+    {
+        var slot = enlistment.Slot;
+        enlistment.LetGo(connection);
+        if (parts.Settings.Reset == SessionReset.Full)
+        {
+            // It rides along from here, as after any other close.
+            enlistment.Physical?.NeedsReset = false;
+        }
+
+        var isGone = parts.Gate.IsClosed || IsTooOld(slot);
+        if (!isGone)
+        {
+            opener.RestAndHandOn(slot, connection);
+        }
+        else if (opener.TryRest(slot, connection))
+        {
+            parts.Physicals.CountClosed();
+            opener.Vacate(slot.Place);
+        }
+    }
+
+    private void Listen(Enlistment enlistment, NpgsqlConnection connection)
+        => connection.StateChange += (_, change) =>
+        {
+            // Its user may close it by himself, and end the transaction after that.
+            if (change.CurrentState == ConnectionState.Closed)
+            {
+                RequireReset(enlistment);
+            }
+        };
+
+    private void BeginEnlisting()
+    {
+        // Calls the driver, against the rule: who rents within a transaction meanwhile must not get a connection of the old data source. Once in the life of a pool.
+        lock (_switching)
+        {
+            if (parts.Source.TryBeginEnlisting())
+            {
+                opener.RetireAll();
+            }
+
+            _isEnlisting = true;
+        }
+    }
+
+    /// <summary>Undoes what an attempt to enlist has left that failed.</summary>
+    private static void Forswear(NpgsqlConnection connection, Transaction transaction)
+    {
+        try
+        {
+            if (transaction.TransactionInformation.Status == TransactionStatus.Active)
+            {
+                // It got half-way, with an isolation level that Npgsql does not know for example: a commit would lack something.
+                transaction.Rollback();
+            }
+
+            connection.EnlistTransaction(null);
+        }
+        catch (Exception error) when (error is TransactionException or InvalidOperationException)
+        {
+            // Over, or broken: its return finds out.
+        }
+    }
+}
