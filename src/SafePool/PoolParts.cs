@@ -46,6 +46,7 @@ internal sealed class PoolParts
         Totals = new RentTotals();
         Vitals = new PoolVitals(Clock);
         Peak = new PeakUse(Clock);
+        Watch.LookForMeters();
         LivePools.Add(Telemetry, settings.Name);
     }
 
