@@ -270,6 +270,9 @@ public sealed class ConnectionPool : IConnectionPool
         return $"Pool '{Name}': {counts.Leased} of {counts.Size} leased, {counts.Idle} idle, {counts.Opening} opening, {counts.Waiting} waiting";
     }
 
+    /// <summary>For the packages that belong to this one.</summary>
+    internal PoolParts Parts => _parts;
+
     internal void Return(LeaseHandle handle, long leaseId) => Synchronously.Result(ReturnAsync(handle, leaseId, blocking: true));
 
     internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId, bool blocking = false)

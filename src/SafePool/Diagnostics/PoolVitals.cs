@@ -19,6 +19,9 @@ internal sealed class PoolVitals(PoolClock clock)
     private long _count;
     private long _lastBeat = clock.Exact;
 
+    /// <summary>For how long the maintenance loop has not come by: a quarter of a second, unless no thread has time for it.</summary>
+    public TimeSpan SinceLastBeat => clock.Since(Volatile.Read(ref _lastBeat));
+
     public void Beat(long totalRents)
     {
         _beats[_count % Beats] = new Pulse(
