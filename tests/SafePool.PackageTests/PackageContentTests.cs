@@ -16,6 +16,13 @@ public sealed class PackageContentTests(Feed feed)
             "Microsoft.Extensions.Options 10.0.14",
             "Npgsql 10.0.0",
         ],
+        ["SafePool.Hosting"] =
+        [
+            "SafePool [$version]",
+            "Microsoft.Extensions.Diagnostics.HealthChecks 10.0.14",
+            "Microsoft.Extensions.Hosting.Abstractions 10.0.14",
+            "Microsoft.Extensions.Options.ConfigurationExtensions 10.0.14",
+        ],
     };
 
     [Fact]

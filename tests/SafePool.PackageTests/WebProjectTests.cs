@@ -16,12 +16,13 @@ public sealed class WebProjectTests(Feed feed)
         var consumer = await feed.CreateConsumerAsync("Web");
         await consumer.PublishAsync();
 
-        await using var web = await WebProgram.StartAsync(consumer.Program("--urls", "http://127.0.0.1:0", "--ConnectionString", database.ConnectionString));
+        await using var web = await WebProgram.StartAsync(consumer.Program("--urls", "http://127.0.0.1:0", "--Pool:ConnectionString", database.ConnectionString, "--Pool:MaxSize", "2", "--Pool:Leaks:Threshold", "00:00:20"));
         using var client = new HttpClient { BaseAddress = web.Address };
 
         var answers = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => client.GetStringAsync("/answer", Cancellation)));
         Assert.All(answers, answer => Assert.Equal("42", answer));
         Assert.Equal("web: 20 rents, 0 leased", await client.GetStringAsync("/pool", Cancellation));
+        Assert.Equal("Healthy", await client.GetStringAsync("/health/ready", Cancellation));
         Assert.Equal(0, await web.StopAsync());
         await Eventually.True(async () => await SessionsAsync(database.ConnectionString) == 0, "its pool has closed what it had");
     }

@@ -1,9 +1,8 @@
 using SafePool;
 
 var builder = WebApplication.CreateSlimBuilder(args);
-builder.Services.AddSingleton<IConnectionPool>(services => new ConnectionPool(
-    new ConnectionPoolOptions { ConnectionString = builder.Configuration["ConnectionString"]!, Name = "web", MaxSize = 2 },
-    services.GetRequiredService<ILoggerFactory>()));
+builder.Services.AddSafePool(builder.Configuration.GetSection("Pool"), options => options.Name = "web");
+builder.Services.AddHealthChecks().AddSafePoolReadiness();
 var app = builder.Build();
 
 app.MapGet("/answer", async (IConnectionPool pool, CancellationToken cancellationToken) =>
@@ -13,5 +12,7 @@ app.MapGet("/answer", async (IConnectionPool pool, CancellationToken cancellatio
     return $"{await command.ExecuteScalarAsync(cancellationToken)}";
 });
 app.MapGet("/pool", (IConnectionPool pool) => $"{pool.Name}: {pool.GetSnapshot().TotalRents} rents, {pool.GetSnapshot().Leased} leased");
+
+app.MapHealthChecks("/health/ready");
 
 app.Run();
