@@ -47,6 +47,9 @@ internal static class Reconfiguration
     /// <summary>The names of all options; for the test that none is forgotten.</summary>
     public static IEnumerable<string> Names => _options.Select(option => option.Name);
 
+    /// <summary>Whether an option may change.</summary>
+    public static bool IsLive(string name) => _options.Single(option => option.Name == name).Adopt is not null;
+
     /// <summary>What is to be in force when <paramref name="wanted"/> is asked for: the present settings but for what may change.</summary>
     public static (PoolSettings Settings, ReconfigureResult Result) Merge(PoolSettings present, PoolSettings wanted)
     {
