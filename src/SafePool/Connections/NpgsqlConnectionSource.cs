@@ -37,6 +37,26 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
 
+    public NpgsqlConnection Create() => _server.Current.CreateConnection();
+
+    public NpgsqlConnection? TryTake(NpgsqlConnection onto)
+    {
+        if (onto.FullState != ConnectionState.Closed)
+        {
+            // Still on its way to be closed, by the pool itself.
+            return TryTake();
+        }
+
+        var opening = onto.OpenAsync(_restingOnly);
+        if (opening.IsCompletedSuccessfully)
+        {
+            return onto;
+        }
+
+        // It was taken away from its user and disposed, or its data source was replaced: then another object must do.
+        return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
+    }
+
     public NpgsqlConnection? TryTake()
     {
         var connection = _server.Current.CreateConnection();

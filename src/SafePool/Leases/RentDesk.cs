@@ -39,22 +39,18 @@ internal sealed class RentDesk
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
     public ValueTask<Lease> RentAsync(
         RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
-    {
-        // On the caller's own stack and in its own context: after the first await it is too late for both.
-        var calls = _parts.Watch.CallsOf(site);
-        if (_nested is null)
-        {
-            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, cancellationToken), held);
-        }
+        => RentAsync(site, options, blocking, held, onto: null, cancellationToken);
 
-        try
-        {
-            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, cancellationToken));
-        }
-        catch (InvalidOperationException nested)
-        {
-            return ValueTask.FromException<Lease>(nested);
-        }
+    /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
+    public ValueTask<Lease> RentOntoAsync(
+        NpgsqlConnection onto, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
+        => RentAsync(site, options, blocking, held: null, onto, cancellationToken);
+
+    /// <summary>Makes a lease of a connection that was opened past the pool, onto a connection at rest, and is in a place that the caller holds.</summary>
+    public ValueTask<Lease> IssueAsync(LeaseSlot held, RentSite site, RentOptions? options)
+    {
+        var request = new RentRequest(site, options, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), CancellationToken.None) { Onto = held.Connection };
+        return IssueAsync(held, request);
     }
 
     /// <summary>Rents what is idle, or nothing.</summary>
@@ -90,11 +86,31 @@ internal sealed class RentDesk
         }
     }
 
+    private ValueTask<Lease> RentAsync(
+        RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, NpgsqlConnection? onto, CancellationToken cancellationToken)
+    {
+        // On the caller's own stack and in its own context: after the first await it is too late for both.
+        var calls = _parts.Watch.CallsOf(site);
+        if (_nested is null)
+        {
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, cancellationToken) { Onto = onto }, held);
+        }
+
+        try
+        {
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, cancellationToken) { Onto = onto });
+        }
+        catch (InvalidOperationException nested)
+        {
+            return ValueTask.FromException<Lease>(nested);
+        }
+    }
+
     private bool TryRent(in RentRequest request, LeaseSlot? held, out Lease lease)
     {
         for (var slot = held ?? TakeIdle(); slot is not null; slot = TakeIdle())
         {
-            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, blocking: true, long.MaxValue, CancellationToken.None))
+            if (Synchronously.Result(_readiness.TryMakeReadyAsync(slot, onto: null, blocking: true, long.MaxValue, CancellationToken.None))
                 && Synchronously.Result(_readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), blocking: true, long.MaxValue, CancellationToken.None)))
             {
                 lease = Synchronously.Result(IssueAsync(slot, request));
@@ -157,7 +173,7 @@ internal sealed class RentDesk
                     : throw _refusals.Of(admission, request, begun);
             }
 
-            if (await _readiness.TryMakeReadyAsync(slot, request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false)
+            if (await _readiness.TryMakeReadyAsync(slot, request.Onto, request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false)
                 && await _readiness.EndsInTimeAsync(slot, SayTimeoutsAsync(slot, request), request.Blocking, lookDeadline, request.CancellationToken).ConfigureAwait(false))
             {
                 return await IssueAsync(slot, request).ConfigureAwait(false);
@@ -205,7 +221,7 @@ internal sealed class RentDesk
 
         var lease = slot.Issue(request.Calls);
         request.Flow?.Issued(slot, lease.Id);
-        if (_parts.Settings.Reset == SessionReset.Strict)
+        if (_parts.Settings.Reset == SessionReset.Strict && request.Onto is null)
         {
             NoteIfClosedByItsUser(slot, lease.Id);
         }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Npgsql;
 
 namespace SafePool.Leases;
 
@@ -13,4 +14,7 @@ internal readonly record struct RentRequest(
     RentSite Site, RentOptions? Options, bool Blocking, object? Who, StackTrace? Calls, CancellationToken CancellationToken)
 {
     public RentFlow? Flow => Who as RentFlow;
+
+    /// <summary>The closed object of the caller's own that shall be opened, rather than a new one.</summary>
+    public NpgsqlConnection? Onto { get; init; }
 }
