@@ -51,6 +51,16 @@ internal sealed class ShopPool : IAsyncDisposable
         return new ShopPool(settled, name, clock);
     }
 
+    /// <summary>Connects, however short the budget of a rent is.</summary>
+    public Task FillAsync()
+        => TestKit.Eventually.True(
+            async () =>
+            {
+                await using var lease = await Pool.RentAsync();
+                return true;
+            },
+            "the pool has a connection");
+
     public ShopContext Context(Action<DbContextOptionsBuilder<ShopContext>>? options = null, Action<NpgsqlDbContextOptionsBuilder>? npgsql = null)
     {
         var builder = new DbContextOptionsBuilder<ShopContext>();
