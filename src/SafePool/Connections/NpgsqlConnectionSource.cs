@@ -41,20 +41,22 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public NpgsqlConnection? TryTake(NpgsqlConnection onto)
     {
-        if (onto.FullState != ConnectionState.Closed)
+        try
         {
-            // Still on its way to be closed, by the pool itself.
+            var opening = onto.OpenAsync(_restingOnly);
+            if (opening.IsCompletedSuccessfully)
+            {
+                return onto;
+            }
+
+            // Its data source was replaced: then another object must do.
+            return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            // It was taken away from its user and disposed, or the pool is still closing it: the same.
             return TryTake();
         }
-
-        var opening = onto.OpenAsync(_restingOnly);
-        if (opening.IsCompletedSuccessfully)
-        {
-            return onto;
-        }
-
-        // It was taken away from its user and disposed, or its data source was replaced: then another object must do.
-        return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
     }
 
     public NpgsqlConnection? TryTake()
