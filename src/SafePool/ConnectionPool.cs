@@ -81,6 +81,7 @@ public sealed class ConnectionPool : IConnectionPool
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
         _dropIns = new DropInConnections(_returner, _detector);
+        Governed = new GovernedConnections(_parts, _desk, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
@@ -110,6 +111,11 @@ public sealed class ConnectionPool : IConnectionPool
 
     /// <inheritdoc/>
     public string Name => _settings.Name;
+
+    /// <summary>The door for SafePool.EntityFrameworkCore.</summary>
+    internal GovernedConnections Governed { get; }
+
+    internal bool TracksSites => !_parts.Watch.IsOff;
 
     /// <summary>Creates a pool. Connects to nothing yet.</summary>
     /// <param name="connectionString">An Npgsql connection string.</param>

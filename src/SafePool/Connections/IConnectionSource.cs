@@ -32,6 +32,12 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>From the next <see cref="Clear"/> on what is taken within an ambient transaction is enlisted in it. False when it is already.</summary>
     bool TryBeginEnlisting();
 
+    /// <summary>A closed connection of the present data source, for whoever keeps one object and opens it again and again (EF Core).</summary>
+    NpgsqlConnection Create() => new();
+
+    /// <summary>Takes what is at rest onto an object from <see cref="Create"/>; onto a new one where that object cannot be opened any more. Null when there is nothing.</summary>
+    NpgsqlConnection? TryTake(NpgsqlConnection onto) => TryTake();
+
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
     ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
 

@@ -52,14 +52,36 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool IsEnlisting => _server.IsEnlisting;
 
-    public NpgsqlConnection? TryTake() => TryTake(_server.Current.CreateConnection());
+    public NpgsqlConnection? TryTake() => TakeOnto(_server.Current.CreateConnection());
+
+    public NpgsqlConnection Create() => _server.Current.CreateConnection();
+
+    public NpgsqlConnection? TryTake(NpgsqlConnection onto)
+    {
+        try
+        {
+            var opening = onto.OpenAsync(_restingOnly);
+            if (opening.IsCompletedSuccessfully)
+            {
+                return onto;
+            }
+
+            // Its data source was replaced: then another object must do.
+            return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            // It was taken away from its user and disposed, or the pool is still closing it: the same.
+            return TryTake();
+        }
+    }
 
     public NpgsqlConnection? TryTakeWithin(Transaction transaction, out bool isBroken)
     {
         var connection = _server.Current.CreateConnection();
         var wasBroken = false;
         connection.StateChange += EndIfBroken;
-        var taken = AmbientTransaction.Within(transaction, () => TryTake(connection));
+        var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));
         connection.StateChange -= EndIfBroken;
         isBroken = wasBroken;
         return taken;
@@ -227,7 +249,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         await _control.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static NpgsqlConnection? TryTake(NpgsqlConnection connection)
+    private static NpgsqlConnection? TakeOnto(NpgsqlConnection connection)
     {
         var opening = connection.OpenAsync(_restingOnly);
         if (opening.IsCompletedSuccessfully)

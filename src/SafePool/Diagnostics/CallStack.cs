@@ -3,11 +3,12 @@ using System.Text.RegularExpressions;
 
 namespace SafePool.Diagnostics;
 
-/// <summary>Stack traces as people read them: without the frames of the framework, of Npgsql and of SafePool, and with the names that the source has.</summary>
+/// <summary>Stack traces as people read them: without the frames of the framework, of Npgsql, Dapper and SafePool, and with the names that the source has.</summary>
 /// <remarks>Taking one walks the stack and looks nothing up; that is done here, when somebody reads it.</remarks>
 internal static partial class CallStack
 {
-    private static readonly string[] _foreign = ["System", "Microsoft", "Npgsql", "SafePool", "mscorlib", "netstandard"];
+    private static readonly string[] _foreign = 
+        ["System", "Microsoft", "Npgsql", "Npgsql.EntityFrameworkCore.PostgreSQL", "SafePool", "SafePool.EntityFrameworkCore", "Dapper", "mscorlib", "netstandard"];
 
     public static StackTrace Capture() => new(skipFrames: 1, fNeedFileInfo: false);
 
@@ -35,7 +36,8 @@ internal static partial class CallStack
         return string.Join(Environment.NewLine, lines);
     }
 
-    private static bool IsForeign(string assembly)
+    /// <summary>Whether an assembly, by its full or its simple name, is not the user's.</summary>
+    public static bool IsForeign(string assembly)
     {
         var name = assembly.Split(',')[0];
         return name.StartsWith("System.", StringComparison.Ordinal)
@@ -44,7 +46,7 @@ internal static partial class CallStack
     }
 
     /// <summary>What the compiler made of the source, read backwards: state machines, closures, lambdas, local functions.</summary>
-    private static string Readable(string? type, string method)
+    public static string Readable(string? type, string method)
     {
         var types = (type ?? "").Split('[')[0].Split('+').ToList();
         if (StateMachine().Match(types[^1]) is { Success: true } machine)

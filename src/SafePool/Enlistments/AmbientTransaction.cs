@@ -11,16 +11,20 @@ namespace SafePool.Enlistments;
 /// </remarks>
 internal static class AmbientTransaction
 {
-    /// <summary>Takes a connection at rest as <see cref="IConnectionSource.TryTake"/> does, whatever transaction is ambient.</summary>
-    public static NpgsqlConnection? TryTakeOutside(this IConnectionSource source)
+    /// <summary>Takes a connection at rest as <see cref="IConnectionSource.TryTake()"/> does, whatever transaction is ambient.</summary>
+    /// <param name="source">Of the pool.</param>
+    /// <param name="onto">As <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/> does; null for a new object.</param>
+    public static NpgsqlConnection? TryTakeOutside(this IConnectionSource source, NpgsqlConnection? onto = null)
     {
         if (!source.IsEnlisting || !IsPresent())
         {
-            return source.TryTake();
+            return Take();
         }
 
         using var outside = Suppress();
-        return source.TryTake();
+        return Take();
+
+        NpgsqlConnection? Take() => onto is null ? source.TryTake() : source.TryTake(onto);
     }
 
     /// <summary>Runs something as if <paramref name="transaction"/>, which may be over, were the ambient one.</summary>

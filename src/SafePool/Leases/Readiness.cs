@@ -1,4 +1,5 @@
 using System.Data;
+using Npgsql;
 using SafePool.Connections;
 using SafePool.Enlistments;
 using SafePool.Options;
@@ -18,25 +19,29 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
 
     /// <summary>False when there was no connection, or none that is fit.</summary>
+    /// <param name="slot">The place that is held.</param>
+    /// <param name="onto">The object that shall be opened over the connection; null for a new one.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="deadline">When the budget of the rent ends.</param>
+    /// <param name="cancellationToken">The caller's.</param>
     /// <exception cref="OperationCanceledException">The caller's token was cancelled while the connection was looked at.</exception>
-    public ValueTask<bool> TryMakeReadyAsync(LeaseSlot slot, bool blocking, long deadline, CancellationToken cancellationToken)
+    public ValueTask<bool> TryMakeReadyAsync(LeaseSlot slot, NpgsqlConnection? onto, bool blocking, long deadline, CancellationToken cancellationToken)
     {
-        if (slot.Connection is null)
+        var needsCare = parts.Physicals.NeedsCare;
+        if (slot.Connection is null && !TryFill(slot, needsCare ? null : onto))
         {
-            slot.Connection = parts.Source.TryTakeOutside();
-            slot.Generation = parts.Physicals.Generation;
-        }
-
-        if (slot.Connection is not { } connection)
-        {
-            slot.Reset();
-            opener.VacateLost(slot.Place);
             return new ValueTask<bool>(false);
         }
 
-        return parts.Physicals.NeedsCare && _care.Begin(connection, blocking) is { } look
-            ? WaitAsync(slot, look, blocking, deadline, cancellationToken)
-            : new ValueTask<bool>(true);
+        // On an object of the pool's own: one that is not fit is retired in the background, and the caller's must be free for the next.
+        if (needsCare && _care.Begin(slot.Connection!, blocking) is { } look)
+        {
+            return onto is null
+                ? WaitAsync(slot, look, blocking, deadline, cancellationToken)
+                : WaitAndMoveAsync(slot, onto, look, blocking, deadline, cancellationToken);
+        }
+
+        return new ValueTask<bool>(TryMove(slot, onto));
     }
 
     /// <summary>Waits for other words with the server over a connection in a place that is held, within the budget of the rent: false when that is over, or the connection.</summary>
@@ -82,6 +87,36 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
     }
 
     private TimeSpan Left(long deadline) => parts.Clock.Until(deadline) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
+
+    private bool TryFill(LeaseSlot slot, NpgsqlConnection? onto)
+    {
+        slot.Connection = parts.Source.TryTakeOutside(onto);
+        slot.Generation = parts.Physicals.Generation;
+        if (slot.Connection is not null)
+        {
+            return true;
+        }
+
+        slot.Reset();
+        opener.VacateLost(slot.Place);
+        return false;
+    }
+
+    /// <summary>Goes over to the caller's object. Nothing has been said yet that the close between the two would undo.</summary>
+    private bool TryMove(LeaseSlot slot, NpgsqlConnection? onto)
+    {
+        if (onto is null || slot.Connection == onto || parts.Source.StateOf(onto) != ConnectionState.Closed)
+        {
+            return true;
+        }
+
+        parts.Source.Close(slot.Connection!);
+        return TryFill(slot, onto);
+    }
+
+    private async ValueTask<bool> WaitAndMoveAsync(
+        LeaseSlot slot, NpgsqlConnection onto, Task<bool> look, bool blocking, long deadline, CancellationToken cancellationToken)
+        => await WaitAsync(slot, look, blocking, deadline, cancellationToken).ConfigureAwait(false) && TryMove(slot, onto);
 
     private async ValueTask<bool> WaitAsync(LeaseSlot slot, Task<bool> look, bool blocking, long deadline, CancellationToken cancellationToken)
     {

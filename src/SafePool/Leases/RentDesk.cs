@@ -42,23 +42,18 @@ internal sealed class RentDesk
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
     public ValueTask<Lease> RentAsync(
         RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
-    {
-        // On the caller's own stack and in its own context: after the first await it is too late for both.
-        var calls = _parts.Watch.CallsOf(site);
-        var ambient = held is null ? _enlisted.Ambient() : null;
-        if (_nested is null)
-        {
-            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken), held);
-        }
+        => RentAsync(site, options, blocking, held, onto: null, cancellationToken);
 
-        try
-        {
-            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken));
-        }
-        catch (InvalidOperationException nested)
-        {
-            return ValueTask.FromException<Lease>(nested);
-        }
+    /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
+    public ValueTask<Lease> RentOntoAsync(
+        NpgsqlConnection onto, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
+        => RentAsync(site, options, blocking, held: null, onto, cancellationToken);
+
+    /// <summary>Makes a lease of a connection that was opened past the pool, onto a connection at rest, and is in a place that the caller holds.</summary>
+    public ValueTask<Lease> IssueAsync(LeaseSlot held, RentSite site, RentOptions? options)
+    {
+        var request = new RentRequest(site, options, Blocking: true, _nested?.Enter(site), _parts.Watch.CallsOf(site), Ambient: null, CancellationToken.None) { Onto = held.Connection };
+        return IssueAsync(held, request);
     }
 
     /// <summary>Rents what is idle, or nothing.</summary>
@@ -87,6 +82,27 @@ internal sealed class RentDesk
         if (_parts.Source.StateOf(connection) != ConnectionState.Open)
         {
             Synchronously.Result(_parts.Source.CancelAsync(connection, blocking: true));
+        }
+    }
+
+    private ValueTask<Lease> RentAsync(
+        RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, NpgsqlConnection? onto, CancellationToken cancellationToken)
+    {
+        // On the caller's own stack and in its own context: after the first await it is too late for both.
+        var calls = _parts.Watch.CallsOf(site);
+        var ambient = held is null ? _enlisted.Ambient() : null;
+        if (_nested is null)
+        {
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken) { Onto = onto }, held);
+        }
+
+        try
+        {
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken) { Onto = onto });
+        }
+        catch (InvalidOperationException nested)
+        {
+            return ValueTask.FromException<Lease>(nested);
         }
     }
 
@@ -198,7 +214,7 @@ internal sealed class RentDesk
     {
         if (slot.Enlistment is null)
         {
-            if (!await _readiness.TryMakeReadyAsync(slot, request.Blocking, deadline, request.CancellationToken).ConfigureAwait(false))
+            if (!await _readiness.TryMakeReadyAsync(slot, request.Onto, request.Blocking, deadline, request.CancellationToken).ConfigureAwait(false))
             {
                 return false;
             }
@@ -238,7 +254,7 @@ internal sealed class RentDesk
         slot.Prepare(request.Site, EnlistedPlaces.OptionsOf(slot, request.Options));
         var lease = slot.Issue(request.Calls);
         request.Flow?.Issued(slot, lease.Id);
-        if (_parts.Settings.Reset == SessionReset.Strict)
+        if (_parts.Settings.Reset == SessionReset.Strict && request.Onto is null)
         {
             NoteIfClosedByItsUser(slot, lease.Id);
         }

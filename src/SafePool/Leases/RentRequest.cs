@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Transactions;
+using Npgsql;
 
 namespace SafePool.Leases;
 
@@ -15,4 +16,7 @@ internal readonly record struct RentRequest(
     RentSite Site, RentOptions? Options, bool Blocking, object? Who, StackTrace? Calls, Transaction? Ambient, CancellationToken CancellationToken)
 {
     public RentFlow? Flow => Who as RentFlow;
+
+    /// <summary>The closed object of the caller's own that shall be opened, rather than a new one.</summary>
+    public NpgsqlConnection? Onto { get; init; }
 }

@@ -1,0 +1,16 @@
+using System.Data.Common;
+using SafePool.Leases;
+
+namespace SafePool.EntityFrameworkCore;
+
+/// <summary>What EF Core makes the connections of its contexts from: each a closed one that the pool governs.</summary>
+/// <remarks>No <see cref="Npgsql.NpgsqlDataSource"/> of the pool is handed to EF Core, because behind a pooler the pool may go over to another one.</remarks>
+internal sealed class PoolDataSource(ConnectionPool pool) : DbDataSource
+{
+    private readonly Func<RentSite> _site = () => UserCode.Find(pool);
+
+    /// <summary>Without the password. EF Core looks for settings in it, and makes connections to other databases of the server with it.</summary>
+    public override string ConnectionString => field ??= pool.Governed.Parts.Source.Create().ConnectionString;
+
+    protected override DbConnection CreateDbConnection() => pool.Governed.Create(_site);
+}

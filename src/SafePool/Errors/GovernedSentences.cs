@@ -1,0 +1,9 @@
+namespace SafePool.Errors;
+
+/// <summary>What is said about connections whose user opens them himself.</summary>
+internal static class GovernedSentences
+{
+    public static string CannotBeOpened(string pool)
+        => $"Pool '{pool}': this connection object was made before the pool knew what stands between it and the server, and cannot be opened any more. " +
+            "Open it through its DbContext (context.Database.OpenConnectionAsync), or ask the context for its connection again.";
+}
