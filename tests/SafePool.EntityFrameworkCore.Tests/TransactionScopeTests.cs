@@ -1,0 +1,72 @@
+using System.Transactions;
+using Microsoft.EntityFrameworkCore;
+using SafePool.EntityFrameworkCore.Tests.Shop;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.EntityFrameworkCore.Tests;
+
+/// <summary>Contexts within an ambient transaction: what they wrote is kept or undone with it, and the one place serves them one after the other.</summary>
+public sealed class TransactionScopeTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Scope_SeveralOpensAndContexts_AreOneTransactionOnOneConnection(bool completes)
+    {
+        await using var shop = await ShopPool.CreateAsync(database: await ShopDatabase.CreateAsync(ShopDatabase.NewName()));
+        int before;
+        await using (var context = shop.Context())
+        {
+            before = await context.Products.CountAsync(Cancellation);
+        }
+
+        using (var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await using (var context = shop.Context())
+            {
+                await context.Products.Where(product => product.Id == context.Products.Min(any => any.Id)).ExecuteUpdateAsync(change => change.SetProperty(product => product.Name, "renamed"), Cancellation);
+                Assert.Equal(1, await context.Products.CountAsync(product => product.Name == "renamed", Cancellation));
+            }
+
+            await using (var another = shop.Context())
+            {
+                // The place is kept for the transaction, and so for this context too: another caller would wait.
+                Assert.Equal(1, await another.Products.CountAsync(product => product.Name == "renamed", Cancellation));
+                Assert.False(shop.Pool.GetSnapshot().Idle > 0);
+            }
+
+            if (completes)
+            {
+                scope.Complete();
+            }
+        }
+
+        await Eventually.True(() => shop.Places == (0, 1), "the place is back");
+        await using var after = shop.Context();
+        Assert.Equal(completes ? 1 : 0, await after.Products.CountAsync(product => product.Name == "renamed", Cancellation));
+        Assert.Equal(before, await after.Products.CountAsync(Cancellation));
+        Assert.InRange(shop.Snapshot.TotalOpened - shop.Snapshot.TotalClosed, 0, 1);
+    }
+
+    [Fact]
+    public async Task Scope_OneContextThatSavesAndQueries_OpensAndClosesWithinIt()
+    {
+        await using var shop = await ShopPool.CreateAsync(database: await ShopDatabase.CreateAsync(ShopDatabase.NewName()));
+        await using var context = shop.Context();
+        using (var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            var product = await context.Products.OrderBy(product => product.Id).FirstAsync(Cancellation);
+            product.Name = "first";
+            await context.SaveChangesAsync(Cancellation);
+            product.Name = "second";
+            await context.SaveChangesAsync(Cancellation);
+            scope.Complete();
+        }
+
+        await Eventually.True(() => shop.Places == (0, 1), "the place is back");
+        Assert.Equal(1, await context.Products.CountAsync(product => product.Name == "second", Cancellation));
+    }
+}
