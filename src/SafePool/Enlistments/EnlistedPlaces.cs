@@ -231,7 +231,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
             enlistment.IsParked = false;
             if (wasParked)
             {
-                Remove(enlistment);
+                RemoveLocked(enlistment);
             }
 
             enlistment.End();
@@ -244,7 +244,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         }
     }
 
-    private void Remove(Enlistment ended)
+    private void RemoveLocked(Enlistment ended)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         var left = new Stack<Enlistment>(_parked[ended.Transaction].Where(enlistment => enlistment != ended).Reverse());

@@ -121,6 +121,11 @@ internal sealed class Enlistment
         {
             return true;
         }
+        catch (Exception)
+        {
+            // Npgsql forgot it between two looks at the same field, which it follows blindly: the next attempt is refused.
+            return false;
+        }
     }
 
     private static void Forget(NpgsqlConnection connection)
@@ -129,7 +134,7 @@ internal sealed class Enlistment
         {
             connection.EnlistTransaction(null);
         }
-        catch (InvalidOperationException)
+        catch (Exception)
         {
             // It broke: its close finds out.
         }
