@@ -52,6 +52,25 @@ internal sealed class Enlistment
 
     private bool IsActive => _transaction.TransactionInformation.Status == TransactionStatus.Active;
 
+    /// <summary>Undoes what an attempt to enlist has left that failed.</summary>
+    public static void Forswear(NpgsqlConnection connection, Transaction transaction)
+    {
+        try
+        {
+            if (transaction.TransactionInformation.Status == TransactionStatus.Active)
+            {
+                // It got half-way, with an isolation level that Npgsql does not know for example: a commit would lack something.
+                transaction.Rollback();
+            }
+        }
+        catch (Exception error) when (error is TransactionException or ObjectDisposedException)
+        {
+            // It is over.
+        }
+
+        Forget(connection);
+    }
+
     /// <summary>Called once, with the transaction's end.</summary>
     public void End()
     {
