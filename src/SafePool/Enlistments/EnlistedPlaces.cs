@@ -36,30 +36,15 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
     private static readonly RentOptions _nothingSpecial = new();
 
     private readonly Lock _gate = new();
-    private readonly Lock _switching = new();
     private readonly Dictionary<Transaction, Stack<Enlistment>> _parked = [];
-    private volatile bool _isEnlisting = parts.Settings.EnlistsAtOnce;
+    private readonly RentsInTransactions _rents = new(parts, opener);
     private readonly Errands _errands = new($"SafePool '{parts.Settings.Name}' transactions");
 
     /// <summary>The end of a place whose connection broke: the returner's, which comes after.</summary>
     public required Action<LeaseSlot> ReturnBroken { get; init; }
 
-    /// <summary>The transaction that a rent on this stack belongs to; null when there is none, or the pool is not to know.</summary>
-    /// <exception cref="InvalidOperationException">The scope in force has been completed: nothing more belongs to it.</exception>
-    public Transaction? Ambient()
-    {
-        if (!parts.Settings.Enlists || Transaction.Current is not { } transaction)
-        {
-            return null;
-        }
-
-        if (!_isEnlisting)
-        {
-            BeginEnlisting();
-        }
-
-        return transaction;
-    }
+    /// <inheritdoc cref="RentsInTransactions.Ambient"/>
+    public Transaction? Ambient() => _rents.Ambient();
 
     /// <summary>What a lease is issued with: options of its own if it is enlisted, so that its return is never taken for a plain one.</summary>
     public static RentOptions? OptionsOf(LeaseSlot slot, RentOptions? options) => slot.Enlistment is null ? options : options ?? _nothingSpecial;
@@ -97,7 +82,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         if (parts.Source.Identify(connection) != enlistment.Physical)
         {
             // Npgsql does not find the parked one any more (its data source was replaced, its host is offline), and would have begun a second part of the transaction.
-            Forswear(connection, transaction);
+            Enlistment.Forswear(connection, transaction);
             connection.Close();
             Park(enlistment);
             return false;
@@ -122,7 +107,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         }
         catch (Exception)
         {
-            Forswear(connection, transaction);
+            Enlistment.Forswear(connection, transaction);
             throw;
         }
 
@@ -231,7 +216,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
             enlistment.IsParked = false;
             if (wasParked)
             {
-                Remove(enlistment);
+                RemoveLocked(enlistment);
             }
 
             enlistment.End();
@@ -244,7 +229,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         }
     }
 
-    private void Remove(Enlistment ended)
+    private void RemoveLocked(Enlistment ended)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         var left = new Stack<Enlistment>(_parked[ended.Transaction].Where(enlistment => enlistment != ended).Reverse());
@@ -339,37 +324,4 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
                 RequireReset(enlistment);
             }
         };
-
-    private void BeginEnlisting()
-    {
-        // Calls the driver, against the rule: who rents within a transaction meanwhile must not get a connection of the old data source. Once in the life of a pool.
-        lock (_switching)
-        {
-            if (parts.Source.TryBeginEnlisting())
-            {
-                opener.RetireAll();
-            }
-
-            _isEnlisting = true;
-        }
-    }
-
-    /// <summary>Undoes what an attempt to enlist has left that failed.</summary>
-    private static void Forswear(NpgsqlConnection connection, Transaction transaction)
-    {
-        try
-        {
-            if (transaction.TransactionInformation.Status == TransactionStatus.Active)
-            {
-                // It got half-way, with an isolation level that Npgsql does not know for example: a commit would lack something.
-                transaction.Rollback();
-            }
-
-            connection.EnlistTransaction(null);
-        }
-        catch (Exception error) when (error is TransactionException or InvalidOperationException)
-        {
-            // Over, or broken: its return finds out.
-        }
-    }
 }

@@ -52,6 +52,25 @@ internal sealed class Enlistment
 
     private bool IsActive => _transaction.TransactionInformation.Status == TransactionStatus.Active;
 
+    /// <summary>Undoes what an attempt to enlist has left that failed.</summary>
+    public static void Forswear(NpgsqlConnection connection, Transaction transaction)
+    {
+        try
+        {
+            if (transaction.TransactionInformation.Status == TransactionStatus.Active)
+            {
+                // It got half-way, with an isolation level that Npgsql does not know for example: a commit would lack something.
+                transaction.Rollback();
+            }
+        }
+        catch (Exception error) when (error is TransactionException or ObjectDisposedException)
+        {
+            // It is over.
+        }
+
+        Forget(connection);
+    }
+
     /// <summary>Called once, with the transaction's end.</summary>
     public void End()
     {
@@ -121,6 +140,11 @@ internal sealed class Enlistment
         {
             return true;
         }
+        catch (Exception)
+        {
+            // Npgsql forgot it between two looks at the same field, which it follows blindly: the next attempt is refused.
+            return false;
+        }
     }
 
     private static void Forget(NpgsqlConnection connection)
@@ -129,7 +153,7 @@ internal sealed class Enlistment
         {
             connection.EnlistTransaction(null);
         }
-        catch (InvalidOperationException)
+        catch (Exception)
         {
             // It broke: its close finds out.
         }

@@ -216,6 +216,37 @@ public sealed class EnlistedLeaseTests(TransactionalServer server) : IClassFixtu
         Assert.Equal(0, pool.Snapshot.Leased);
     }
 
+    /// <summary>Entity Framework does so with what it did not open itself.</summary>
+    [Fact]
+    public async Task EnlistTransaction_InTheSameTransactionOnceMore_ChangesNothing()
+    {
+        await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
+        var notes = (First: NewNote(), Second: NewNote());
+        using (var scope = Scope())
+        {
+            await using (var connection = await pool.Pool.OpenConnectionAsync(Cancellation))
+            {
+                connection.EnlistTransaction(Transaction.Current);
+                await connection.DoAsync(Insert(notes.First));
+            }
+
+            await using (var lease = await pool.Pool.RentAsync(Cancellation))
+            {
+                // As Dapper does with what it finds closed.
+                await lease.Connection.CloseAsync();
+                await lease.Connection.OpenAsync(Cancellation);
+                lease.Connection.EnlistTransaction(Transaction.Current);
+                await lease.DoAsync(Insert(notes.Second));
+            }
+
+            scope.Complete();
+        }
+
+        Assert.Equal(2, await server.CountAsync(notes.First, notes.Second));
+        await Outstanding.NoneAsync(pool.Pool);
+        Assert.Equal(1, pool.Snapshot.TotalOpened);
+    }
+
     [Fact]
     public async Task NestedScopes_RequiresNewAndSuppress_AreTransactionsOfTheirOwn()
     {

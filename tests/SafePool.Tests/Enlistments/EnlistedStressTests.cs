@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Transactions;
+using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
@@ -47,6 +48,33 @@ public sealed class EnlistedStressTests(TransactionalServer server, ITestOutputH
         await last.ReturnAllAsync();
         Assert.True(proxy.OpenConnections <= MaxSize, $"{proxy.OpenConnections} sockets at the end");
         output.WriteLine($"{_committed.Count} committed, {_undone.Count} undone, {pool.Snapshot.TotalOpened} opened");
+    }
+
+    /// <summary>Npgsql lets go of a connection on the thread that commits, while the pool waits for just that on another.</summary>
+    [Fact]
+    public async Task Scopes_ManyOneAfterTheOther_HandTheirPlaceOnEveryTime()
+    {
+        await using var pool = await server.PoolAsync(options => (options.MaxSize, options.AcquireTimeout) = (MaxSize, TimeSpan.FromSeconds(20)));
+
+        await Task.WhenAll(Enumerable.Range(0, 2 * MaxSize).Select(_ => Task.Run(CommitOverAndOverAsync, Cancellation)));
+
+        await Outstanding.NoneAsync(pool.Pool);
+        Assert.Equal((MaxSize, 0), (pool.Snapshot.TotalOpened, pool.Snapshot.TotalClosed));
+        Assert.DoesNotContain(pool.Logs.Entries, entry => entry.Level >= LogLevel.Warning);
+
+        async Task CommitOverAndOverAsync()
+        {
+            for (var round = 0; round < 1_000; round++)
+            {
+                using var scope = Scope();
+                await using (var lease = await pool.Pool.RentAsync(Cancellation))
+                {
+                    await lease.DoAsync("SELECT 1");
+                }
+
+                scope.Complete();
+            }
+        }
     }
 
     private async Task WorkAsync(ConnectionPool pool, Random random)

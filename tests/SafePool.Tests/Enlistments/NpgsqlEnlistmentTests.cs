@@ -1,0 +1,77 @@
+using Npgsql;
+using SafePool.TestKit;
+using SafePool.Tests.Integration;
+using Xunit;
+using static SafePool.Tests.Enlistments.TransactionalServer;
+
+namespace SafePool.Tests.Enlistments;
+
+/// <summary>What docs/transactions.md says of raw Npgsql, and <c>EnlistedPlaces</c> is there for: a new version that behaves otherwise must fail here first.</summary>
+public sealed class NpgsqlEnlistmentTests(TransactionalServer server) : IClassFixture<TransactionalServer>
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Close_WithinTheScope_ResetsNothingForTheNextUser()
+    {
+        await using var raw = NpgsqlDataSource.Create(server.ConnectionString);
+        using (var scope = Scope())
+        {
+            await using (var connection = await raw.OpenConnectionAsync(Cancellation))
+            {
+                await connection.DoAsync("SET work_mem = '7MB'");
+            }
+
+            scope.Complete();
+        }
+
+        await using var next = await raw.OpenConnectionAsync(Cancellation);
+        Assert.Equal("7MB", await next.AskAsync<string>("SHOW work_mem"));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Close_WithACopyLeftOpen_CommitsNothingAndDoesNotSaySo(bool isRaw)
+    {
+        await using var raw = NpgsqlDataSource.Create(server.ConnectionString);
+        await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
+        var note = NewNote();
+        using (var scope = Scope())
+        {
+            var connection = isRaw ? await raw.OpenConnectionAsync(Cancellation) : await pool.Pool.OpenConnectionAsync(Cancellation);
+            await connection.DoAsync(Insert(note));
+            await connection.BeginTextImportAsync("COPY notes FROM STDIN", Cancellation);
+            await connection.DisposeAsync();
+            scope.Complete();
+        }
+
+        Assert.Equal(0, await server.CountAsync(note));
+        await Outstanding.NoneAsync(pool.Pool);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Close_WithAReaderLeftOpen_LetsTheScopeCommit(bool isRaw)
+    {
+        await using var raw = NpgsqlDataSource.Create(server.ConnectionString);
+        await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
+        var note = NewNote();
+        using (var scope = Scope())
+        {
+            var connection = isRaw ? await raw.OpenConnectionAsync(Cancellation) : await pool.Pool.OpenConnectionAsync(Cancellation);
+            await connection.DoAsync(Insert(note));
+            await using (var command = new NpgsqlCommand("SELECT generate_series(1, 10000)", connection))
+            {
+                Assert.True(await (await command.ExecuteReaderAsync(Cancellation)).ReadAsync(Cancellation));
+            }
+
+            await connection.DisposeAsync();
+            scope.Complete();
+        }
+
+        Assert.Equal(1, await server.CountAsync(note));
+        await Outstanding.NoneAsync(pool.Pool);
+    }
+}
