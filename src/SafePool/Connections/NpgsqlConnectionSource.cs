@@ -76,9 +76,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public NpgsqlConnection? TryTakeWithin(Transaction transaction, out bool isBroken)
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, NpgsqlConnection? onto, out bool isBroken)
     {
-        var connection = _server.Current.CreateConnection();
+        var connection = onto ?? _server.Current.CreateConnection();
         var wasBroken = false;
         connection.StateChange += EndIfBroken;
         var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));

@@ -46,6 +46,9 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
     /// <inheritdoc cref="RentsInTransactions.Ambient"/>
     public Transaction? Ambient() => _rents.Ambient();
 
+    /// <inheritdoc cref="RentsInTransactions.Prepare"/>
+    public void Prepare() => _rents.Prepare();
+
     /// <summary>What a lease is issued with: options of its own if it is enlisted, so that its return is never taken for a plain one.</summary>
     public static RentOptions? OptionsOf(LeaseSlot slot, RentOptions? options) => slot.Enlistment is null ? options : options ?? _nothingSpecial;
 
@@ -57,7 +60,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         => slot.Enlistment is { HasOwnTimeout: true } && !parts.Path.SetsPerLease && !parts.Path.SharesSessions ? "RESET statement_timeout" : null;
 
     /// <summary>Takes the place that an earlier lease in the same transaction has left, with the connection in it. Must be called on the stack of the rent.</summary>
-    public bool TryResume(Transaction transaction, out LeaseSlot? slot)
+    public bool TryResume(Transaction transaction, NpgsqlConnection? onto, out LeaseSlot? slot)
     {
         slot = null;
         if (parts.Gate.IsClosed || TryUnpark(transaction) is not { } enlistment)
@@ -65,7 +68,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
             return false;
         }
 
-        var connection = parts.Source.TryTakeWithin(transaction, out var isBroken);
+        var connection = parts.Source.TryTakeWithin(transaction, onto, out var isBroken);
         if (isBroken)
         {
             ReturnBroken(enlistment.Slot);
@@ -249,7 +252,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
     {
         try
         {
-            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, out var isBroken);
+            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, onto: null, out var isBroken);
             return () => SetFree(enlistment, connection, isBroken);
         }
         catch (Exception error)

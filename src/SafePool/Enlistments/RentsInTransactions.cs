@@ -18,12 +18,17 @@ internal sealed class RentsInTransactions(PoolParts parts, ConnectionOpener open
             return null;
         }
 
-        if (!_isEnlisting)
+        Prepare();
+        return transaction;
+    }
+
+    /// <summary>Makes the pool fit at once, for objects that live longer than the data source that the first such rent would replace.</summary>
+    public void Prepare()
+    {
+        if (parts.Settings.Enlists && !_isEnlisting)
         {
             BeginEnlisting();
         }
-
-        return transaction;
     }
 
     private void BeginEnlisting()

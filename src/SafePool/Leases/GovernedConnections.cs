@@ -24,6 +24,7 @@ internal sealed class GovernedConnections(PoolParts parts, RentDesk desk, Connec
     /// <param name="site">Says where it is opened when that is not done through <see cref="OpenAsync"/>.</param>
     public NpgsqlConnection Create(Func<RentSite> site)
     {
+        desk.PrepareForTransactions();
         var connection = parts.Source.Create();
         _known.Add(connection, new GovernedConnection(this, connection, site));
         return connection;

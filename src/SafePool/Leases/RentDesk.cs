@@ -44,6 +44,9 @@ internal sealed class RentDesk
         RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
         => RentAsync(site, options, blocking, held, onto: null, cancellationToken);
 
+    /// <inheritdoc cref="RentsInTransactions.Prepare"/>
+    public void PrepareForTransactions() => _enlisted.Prepare();
+
     /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
     public ValueTask<Lease> RentOntoAsync(
         NpgsqlConnection onto, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
@@ -207,7 +210,7 @@ internal sealed class RentDesk
 
     /// <summary>The place that an earlier lease in the same transaction has left.</summary>
     private LeaseSlot? Resume(in RentRequest request)
-        => request.Ambient is { } transaction && _enlisted.TryResume(transaction, out var slot) ? slot : null;
+        => request.Ambient is { } transaction && _enlisted.TryResume(transaction, request.Onto, out var slot) ? slot : null;
 
     /// <summary>False when the place is not the caller's any more.</summary>
     private async ValueTask<bool> TryPrepareAsync(LeaseSlot slot, RentRequest request, long deadline)

@@ -52,14 +52,19 @@ internal sealed class ShopPool : IAsyncDisposable
     }
 
     /// <summary>Connects, however short the budget of a rent is.</summary>
-    public Task FillAsync()
-        => TestKit.Eventually.True(
+    public async Task FillAsync()
+    {
+        // The first context makes the pool fit for ambient transactions, which renews its connections.
+        await using var first = Context();
+        _ = first.Database.GetDbConnection();
+        await TestKit.Eventually.True(
             async () =>
             {
                 await using var lease = await Pool.RentAsync();
                 return true;
             },
             "the pool has a connection");
+    }
 
     public ShopContext Context(Action<DbContextOptionsBuilder<ShopContext>>? options = null, Action<NpgsqlDbContextOptionsBuilder>? npgsql = null)
     {
