@@ -16,6 +16,7 @@ public sealed class PackageContentTests(Feed feed)
             "Microsoft.Extensions.Options 10.0.14",
             "Npgsql 10.0.0",
         ],
+        ["SafePool.EntityFrameworkCore"] = ["SafePool [$version]", "Npgsql.EntityFrameworkCore.PostgreSQL 10.0.0"],
         ["SafePool.Hosting"] =
         [
             "SafePool [$version]",
