@@ -27,7 +27,7 @@ public static class SafePoolDbContextOptionsBuilderExtensions
         ArgumentNullException.ThrowIfNull(optionsBuilder);
         ArgumentNullException.ThrowIfNull(pool);
 
-        return optionsBuilder.UseNpgsql(new PoolDataSource(pool), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(pool), new DropInterceptor(pool));
+        return optionsBuilder.UseNpgsql(new PoolDataSource(pool), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(pool), new DropInterceptor(pool), new MovedCommandInterceptor(pool));
     }
 
     /// <summary>Takes connections from the pool that dependency injection has: the only one, or the one with a name.</summary>

@@ -165,6 +165,29 @@ public sealed class SessionTests
         Assert.Equal(0, shop.Snapshot.Leased);
     }
 
+    /// <summary>EF Core makes such a command before it opens: it would keep the object that could not be opened any more.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Pooler_IsFoundAtTheFirstOpen_TheFirstCommandOfAContextMayBeNoQuery(bool async)
+    {
+        var shared = await ShopDatabase.SharedAsync();
+        await using var bouncer = await PgBouncerServer.StartAsync(await ShopDatabase.ServerAsync(), options => options.Mode = PoolMode.Transaction, Cancellation);
+        var text = new NpgsqlConnectionStringBuilder(bouncer.ConnectionString) { Database = new NpgsqlConnectionStringBuilder(shared).Database };
+        await using var shop = await ShopPool.CreateAsync(database: text.ConnectionString);
+        await using var early = shop.Context();
+        _ = early.Database.GetDbConnection();
+        await using (var other = shop.Context())
+        {
+            Assert.Equal(ShopData.Products, await other.Products.CountAsync(Cancellation));
+        }
+
+        var nobody = early.Products.Where(product => product.Id < 0);
+        Assert.Equal(0, async ? await nobody.ExecuteDeleteAsync(Cancellation) : nobody.ExecuteDelete());
+        Assert.Equal(-1, async ? await early.Database.ExecuteSqlRawAsync("SELECT 1", Cancellation) : early.Database.ExecuteSqlRaw("SELECT 1"));
+        Assert.Equal(0, shop.Snapshot.Leased);
+    }
+
     private static Task<string> ShowAsync(ShopContext context, string setting)
         => context.Database.GetDbConnection().ExecuteScalarAsync<string>($"SHOW {setting}")!;
 }
