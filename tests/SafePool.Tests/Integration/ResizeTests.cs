@@ -37,6 +37,24 @@ public sealed class ResizeTests(ITestOutputHelper output)
         Assert.Equal((0, 0), (server.Snapshot.Leased, server.Snapshot.Quarantined));
     }
 
+    [Fact]
+    [Trait("Conformance", "65")]
+    public async Task Reconfigure_SmallerAndDropInConnectionsComeBack_RetiresThemTooBeforeAnybodyIsServed()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.WatchServer) = (2, false));
+        var connections = new[] { await server.Pool.OpenConnectionAsync(_test), await server.Pool.OpenConnectionAsync(_test) };
+        server.Pool.Reconfigure(options => options.MaxSize = 1);
+        var waiting = server.Pool.RentAsync(_test).AsTask();
+
+        await connections[0].DisposeAsync();
+        await Eventually.True(async () => (await server.SessionsAsync()).Length == 1, "one is retired");
+        Assert.False(waiting.IsCompleted);
+
+        await connections[1].DisposeAsync();
+        await (await waiting).DisposeAsync();
+        Assert.Single(await server.SessionsAsync());
+    }
+
     /// <summary>What a maintenance of the server needs: not one session of the pool, its own included; then all goes on.</summary>
     [Fact]
     [Trait("Conformance", "66")]

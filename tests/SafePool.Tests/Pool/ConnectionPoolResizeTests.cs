@@ -62,23 +62,6 @@ public sealed class ConnectionPoolResizeTests
     }
 
     [Fact]
-    [Trait("Conformance", "65")]
-    public async Task Reconfigure_SmallerAndDropInsComeBack_RetiresThemToo()
-    {
-        await using var scripted = ScriptedPool.Create(options => options.MaxSize = 2);
-        var connections = new[] { await scripted.Pool.OpenConnectionAsync(TestContext.Current.CancellationToken), await scripted.Pool.OpenConnectionAsync(TestContext.Current.CancellationToken) };
-        var waiting = scripted.BeginRent();
-
-        scripted.Pool.Reconfigure(options => options.MaxSize = 1);
-        await connections[0].DisposeAsync();
-        Assert.False(waiting.IsCompleted);
-        await connections[1].DisposeAsync();
-
-        await (await waiting).DisposeAsync();
-        Assert.Equal(1, scripted.Source.Alive);
-    }
-
-    [Fact]
     public async Task Reconfigure_SmallerAndLargerAgainBeforeAnythingCameBack_RetiresNothing()
     {
         var (scripted, leases) = await ScriptedPool.CreateFullAsync(4);
