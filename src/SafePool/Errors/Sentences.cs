@@ -48,8 +48,8 @@ internal static class Sentences
 
     public static string Site(LeaseHolder holder) => Site(holder.File, holder.Line, holder.Member);
 
-    public static string Site(string file, int line, string member)
-        => file.Length == 0 ? (member.Length == 0 ? "an unknown line" : member) : string.Create(CultureInfo.InvariantCulture, $"{file}:{line} ({member})");
+    public static string Site(string file, int line, string? member)
+        => file.Length == 0 ? (string.IsNullOrEmpty(member) ? "an unknown line" : member) : string.Create(CultureInfo.InvariantCulture, $"{file}:{line} ({member})");
 
     /// <summary>A name from the code as words: <c>OpenFailed</c> is "open failed".</summary>
     public static string Name<T>(T value)

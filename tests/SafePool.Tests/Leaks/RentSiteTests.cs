@@ -32,6 +32,14 @@ public sealed class RentSiteTests : IDisposable
         Assert.Equal([null, "nightly", null, null], holders.Select(holder => holder.Label));
     }
 
+    [Fact]
+    public void Text_WithoutAFile_IsTheMemberOrUnknown()
+    {
+        Assert.Equal("OrderStore.LoadAsync", new Leases.RentSite("OrderStore.LoadAsync", "", 0).ToString());
+        Assert.Equal("an unknown line", new Leases.RentSite("", "", 0).ToString());
+        Assert.Equal("an unknown line", default(Leases.RentSite).ToString());
+    }
+
     [Theory]
     [InlineData("/home/build/src/OrderStore.cs")]
     [InlineData(@"C:\build\src\OrderStore.cs")]
