@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using SafePool.Leases;
 using SafePool.TestKit;
 using Xunit;
 
@@ -30,6 +31,14 @@ public sealed class RentSiteTests : IDisposable
         Assert.Equal([line, line + 2, line + 3, line + 5], holders.Select(holder => holder.Line));
         Assert.All(holders, holder => Assert.Equal(("RentSiteTests.cs", nameof(Rent_EveryWay_WritesDownMemberFileAndLine)), (holder.File, holder.Member)));
         Assert.Equal([null, "nightly", null, null], holders.Select(holder => holder.Label));
+    }
+
+    [Fact]
+    public void Text_WithoutAFile_IsTheMemberOrUnknown()
+    {
+        Assert.Equal("OrderStore.LoadAsync", new RentSite("OrderStore.LoadAsync", "", 0).ToString());
+        Assert.Equal("an unknown line", new RentSite("", "", 0).ToString());
+        Assert.Equal("an unknown line", default(RentSite).ToString());
     }
 
     [Theory]
