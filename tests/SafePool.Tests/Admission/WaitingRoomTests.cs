@@ -41,7 +41,7 @@ public sealed class WaitingRoomTests
 
         _gate.TryHandOver(_place);
 
-        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place), await waiting);
+        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place) { HasWaited = true }, await waiting);
         Assert.Equal(0, _clock.ActiveTimers);
     }
 
