@@ -4,7 +4,7 @@ await using var pool = ConnectionPool.Create(args[0], options =>
 {
     options.Name = "console";
     options.MaxSize = 2;
-    options.AcquireTimeout = TimeSpan.FromSeconds(1);
+    options.AcquireTimeout = options.ConnectTimeout = TimeSpan.FromSeconds(30);
     options.StatementTimeout = TimeSpan.FromSeconds(5);
     options.PhysicalConnectionOpened = (_, _) => ValueTask.CompletedTask;
 });
@@ -22,7 +22,7 @@ await using (var transaction = await pool.RentAsync())
     using var other = pool.Rent();
     try
     {
-        await pool.RentAsync();
+        await pool.RentAsync(new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(1) });
     }
     catch (PoolExhaustedException error)
     {
