@@ -6,6 +6,8 @@ namespace SafePool.TestKit;
 /// <remarks>Listens on 127.0.0.1 only. Not for use by several threads at once.</remarks>
 public sealed class PgBouncerServer : IAsyncDisposable
 {
+    private const string Up = "process up: PgBouncer ";
+
     private readonly PoolerProcess _process;
     private readonly string _server;
 
@@ -33,8 +35,7 @@ public sealed class PgBouncerServer : IAsyncDisposable
     {
         get
         {
-            const string Word = "PgBouncer ";
-            var at = _process.Log.IndexOf(Word, StringComparison.Ordinal) + Word.Length;
+            var at = _process.Log.IndexOf(Up, StringComparison.Ordinal) + Up.Length;
             return string.Join('.', _process.Log[at..].Split('.', 3).Take(2));
         }
     }
@@ -62,7 +63,8 @@ public sealed class PgBouncerServer : IAsyncDisposable
                 File.WriteAllLines(Path.Combine(directory, "pgbouncer.ini"), Configuration(options, behind, directory, port));
                 return [.. program, "pgbouncer.ini"];
             },
-            port => $"listening on 127.0.0.1:{port}",
+            // The last thing that it says when it starts, and it would not if it could not listen. With its version.
+            _ => Up,
             options.Use124 ? Signals.Quit : Signals.Terminate);
         var bouncer = new PgBouncerServer(process, server);
         try
