@@ -1,0 +1,79 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.Operations;
+
+namespace SafePool.Analyzers;
+
+/// <summary>What a method does with the local variable that keeps what it rented.</summary>
+internal static class LeaseLocal
+{
+    private const int MostAliases = 4;
+
+    /// <param name="local">The variable.</param>
+    /// <param name="acquired">The declaration, assignment or call that fills it.</param>
+    /// <returns>Why it may never come back; null when it does, or when that cannot be known.</returns>
+    public static string? WhyLost(ILocalSymbol local, IOperation acquired)
+    {
+        var names = new List<ILocalSymbol> { local };
+        var root = Root(acquired);
+        var disposes = new HashSet<IOperation>();
+        for (var i = 0; i < names.Count && i < MostAliases; i++)
+        {
+            foreach (var reference in References(root, names[i]))
+            {
+                var destination = Destination.Of(reference);
+                switch (destination.Fate)
+                {
+                    case Fate.Escapes when !IsWritten(reference):
+                        return null;
+                    case Fate.Using or Fate.Disposed when IsInAnotherFunction(destination.At, acquired):
+                        return null;
+                    case Fate.Using or Fate.Disposed:
+                        disposes.Add(destination.At);
+                        break;
+                    case Fate.Kept when names.Contains(destination.Local!, SymbolEqualityComparer.Default):
+                        break;
+                    case Fate.Kept:
+                        names.Add(destination.Local!);
+                        break;
+                }
+            }
+        }
+
+        if (disposes.Count == 0)
+        {
+            return $"nothing disposes '{local.Name}'";
+        }
+
+        return new ReturnPath(disposes).IsSafeAfter(acquired) ? null : $"'{local.Name}' is lost when something throws or returns before it is disposed";
+    }
+
+    private static IEnumerable<ILocalReferenceOperation> References(IOperation root, ILocalSymbol local)
+        => root.Descendants().OfType<ILocalReferenceOperation>().Where(reference => SymbolEqualityComparer.Default.Equals(reference.Local, local));
+
+    private static bool IsWritten(IOperation reference)
+        => reference.Parent is ISimpleAssignmentOperation assignment && assignment.Target == reference
+            || reference.Parent is IDeclarationExpressionOperation
+            || reference.Parent is IArgumentOperation { Parameter.RefKind: RefKind.Out };
+
+    private static bool IsInAnotherFunction(IOperation one, IOperation other) => Function(one) != Function(other);
+
+    private static IOperation? Function(IOperation? operation)
+    {
+        while (operation is not (null or IAnonymousFunctionOperation or ILocalFunctionOperation))
+        {
+            operation = operation.Parent;
+        }
+
+        return operation;
+    }
+
+    private static IOperation Root(IOperation operation)
+    {
+        while (operation.Parent is { } parent)
+        {
+            operation = parent;
+        }
+
+        return operation;
+    }
+}

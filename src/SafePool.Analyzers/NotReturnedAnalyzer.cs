@@ -1,0 +1,48 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.Diagnostics;
+using Microsoft.CodeAnalysis.Operations;
+
+namespace SafePool.Analyzers;
+
+/// <summary>SFP0001: what is rented and dies, or may be lost before it is returned. Silent where somebody else may own it.</summary>
+[DiagnosticAnalyzer(LanguageNames.CSharp)]
+public sealed class NotReturnedAnalyzer() : PoolAnalyzer(Rules.NotReturned)
+{
+    private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
+        => context.RegisterOperationAction(
+            operation =>
+            {
+                var call = (IInvocationOperation)operation.Operation;
+                if (types.IsRent(call) && WhyLost(call) is { } why)
+                {
+                    var what = call.TargetMethod.Name.StartsWith("Open", StringComparison.Ordinal) ? "This connection" : "This lease";
+                    operation.ReportDiagnostic(Diagnostic.Create(Rules.NotReturned, call.Syntax.GetLocation(), what, why));
+                }
+            },
+            OperationKind.Invocation);
+
+    private static string? WhyLost(IInvocationOperation rent)
+    {
+        if (rent.TargetMethod.Name == "TryRent")
+        {
+            var target = rent.Arguments.FirstOrDefault(argument => argument.Parameter?.RefKind == RefKind.Out)?.Value;
+            return target switch
+            {
+                IDiscardOperation => "it is discarded",
+                IDeclarationExpressionOperation { Expression: IDiscardOperation } => "it is discarded",
+                IDeclarationExpressionOperation { Expression: ILocalReferenceOperation local } => LeaseLocal.WhyLost(local.Local, rent),
+                ILocalReferenceOperation local => LeaseLocal.WhyLost(local.Local, rent),
+                _ => null,
+            };
+        }
+
+        var destination = Destination.Of(rent);
+        return destination.Fate switch
+        {
+            Fate.Discarded => "it is discarded",
+            Fate.Used when destination.Member.Length > 0 => $"only '{destination.Member}' of it is used, and nothing keeps it",
+            Fate.Kept => LeaseLocal.WhyLost(destination.Local!, destination.At),
+            _ => null,
+        };
+    }
+}
