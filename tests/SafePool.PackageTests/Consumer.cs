@@ -12,7 +12,10 @@ internal sealed class Consumer(string directory, string cache, string version)
 
     private string Output => Path.Combine(directory, "published");
 
-    /// <summary>Restores, builds, trims.</summary>
+    /// <summary>Adds a file.</summary>
+    public Task WriteAsync(string file, string text) => File.WriteAllTextAsync(Path.Combine(directory, file), text);
+
+    /// <summary>Restores, builds, and trims if the project says so.</summary>
     /// <returns>What was said.</returns>
     public Task<string> PublishAsync() => Dotnet.RunAsync(directory, _environment, "publish", "-c", "Release", "--use-current-runtime", "-o", Output);
 

@@ -1,0 +1,15 @@
+using Dapper;
+
+namespace SafePool.Samples.OrdersApi.Endpoints;
+
+/// <summary>The mistake that this library is about. Only there when the configuration says <c>Leaky</c>.</summary>
+internal static class LeakEndpoint
+{
+    public static void MapLeak(this IEndpointRouteBuilder app) => app.MapGet("/leak", ForgetAsync);
+
+    private static async Task<IResult> ForgetAsync(ConnectionPool pool, CancellationToken cancellationToken)
+    {
+        var lease = await pool.RentAsync(cancellationToken); // no using, and no Dispose
+        return Results.Ok(await lease.Connection.ExecuteScalarAsync<int>("SELECT 1"));
+    }
+}

@@ -1,0 +1,185 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.RegularExpressions;
+using Dapper;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using SafePool.Options;
+using SafePool.TestKit;
+using Xunit;
+
+namespace SafePool.Hosting.Tests;
+
+/// <summary>docs/adopting.md: its code is the code of this file, and the service gives the same answers before and after.</summary>
+public sealed partial class AdoptingPageTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public void Snippets_OfThePage_AreTheCodeBelow()
+    {
+        var code = File.ReadAllLines(Here()).Select(line => line.Trim()).ToHashSet(StringComparer.Ordinal);
+        var lines = CSharp().Matches(Page()).SelectMany(match => match.Groups["code"].Value.Split('\n')).Select(line => line.Trim()).ToArray();
+
+        Assert.NotEmpty(lines);
+        Assert.All(lines, line => Assert.Contains(line, code));
+    }
+
+    [Theory]
+    [InlineData("/dapper")]
+    [InlineData("/command")]
+    [InlineData("/ef")]
+    public async Task Service_BeforeAndAfter_AnswersTheSame(string path)
+    {
+        var log = new LogCollector();
+        await using var before = Before(await BuilderAsync());
+        await using var after = After(await BuilderAsync(log));
+        await before.StartAsync(Cancellation);
+        await after.StartAsync(Cancellation);
+
+        using var client = Web.Client(before);
+        using var newClient = Web.Client(after);
+        var expected = await client.GetStringAsync(path, Cancellation);
+
+        Assert.NotEmpty(expected);
+        Assert.Equal(expected, await newClient.GetStringAsync(path, Cancellation));
+        Assert.Equal(1, after.Services.GetRequiredService<ConnectionPool>().GetSnapshot().TotalRents);
+        await Eventually.True(async () => await newClient.GetStringAsync("/health/ready", Cancellation) == "Healthy", "it is ready");
+    }
+
+    [Fact]
+    public async Task Leak_OfThePage_ServesEveryCallAndIsNamed()
+    {
+        var log = new LogCollector();
+        await using var after = After(await BuilderAsync(log));
+        await after.StartAsync(Cancellation);
+        using var client = Web.Client(after);
+
+        for (var call = 0; call < 15; call++)
+        {
+            Assert.Equal("true", await client.GetStringAsync("/leak", Cancellation));
+        }
+
+        var report = (await log.WaitForAsync(entry => entry.EventId.Id == 100)).Message;
+        Assert.Matches(@"rented at AdoptingPageTests\.cs:\d+ .* was lost without being returned, and taken back", report);
+    }
+
+    [Fact]
+    public async Task Keywords_OfThePage_AreTheOptionsThatItSays()
+    {
+        var keywords = Regex.Matches(Page(), @"^\| `(?<keyword>[A-Z][A-Za-z ]+=[^`]+)` \|", RegexOptions.Multiline).Select(match => match.Groups["keyword"].Value).ToArray();
+        Assert.Equal(7, keywords.Length);
+
+        await using var pool = ConnectionPool.Create($"Host=localhost;{string.Join(';', keywords)}");
+
+        var settings = pool.Parts.Settings;
+        Assert.Equal(
+            (7, 2, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(600), SessionReset.Rollback, TimeSpan.FromSeconds(5)),
+            (settings.MaxSize, settings.MinSize, settings.ConnectTimeout, settings.IdleTimeout, settings.MaxLifetime, settings.Reset, settings.SessionTimeout("statement_timeout")));
+        await using var bare = ConnectionPool.Create("Host=localhost");
+        Assert.Equal(20, bare.Parts.Settings.MaxSize);
+    }
+
+    [Fact]
+    public async Task Configuration_OfThePage_Binds()
+    {
+        var json = Regex.Match(Page(), "```json\n(?<code>.*?)```", RegexOptions.Singleline).Groups["code"].Value;
+        var builder = Web.CreateBuilder();
+        builder.Configuration.AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes(json)));
+        builder.Services.AddSafePool(builder.Configuration.GetSection("SafePool"));
+        await using var app = builder.Build();
+
+        var settings = app.Services.GetRequiredService<ConnectionPool>().Parts.Settings;
+
+        Assert.Equal((20, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(20)), (settings.MaxSize, settings.AcquireTimeout, settings.Leaks.Threshold));
+    }
+
+    private static async Task<WebApplicationBuilder> BuilderAsync(LogCollector? log = null)
+    {
+        var builder = Web.CreateBuilder(log);
+        builder.Configuration["ConnectionStrings:Orders"] = $"{await Web.ServerAsync()};Maximum Pool Size=5";
+        return builder;
+    }
+
+    private static WebApplication Before(WebApplicationBuilder builder)
+    {
+        builder.Services.AddNpgsqlDataSource(builder.Configuration.GetConnectionString("Orders")!);
+        builder.Services.AddDbContextPool<CatalogContext>(options => options.UseNpgsql(builder.Configuration.GetConnectionString("Orders")));
+        var app = builder.Build();
+        app.MapGet("/dapper", async (NpgsqlDataSource source, CancellationToken cancellationToken) =>
+        {
+            await using var connection = await source.OpenConnectionAsync(cancellationToken);
+            return await connection.QuerySingleAsync<string>("SELECT current_database()");
+        });
+        app.MapGet("/command", async (NpgsqlDataSource source, CancellationToken cancellationToken) =>
+        {
+            await using var command = source.CreateCommand("SELECT count(*) FROM pg_class WHERE relname = 'pg_class'");
+            return await command.ExecuteScalarAsync(cancellationToken);
+        });
+        MapContext(app);
+        return app;
+    }
+
+    private static WebApplication After(WebApplicationBuilder builder)
+    {
+        builder.Services.AddSafePool(builder.Configuration.GetConnectionString("Orders")!);
+        builder.Services.AddDbContextPool<CatalogContext>(options => options.UseSafePool());
+        builder.Services.AddHealthChecks().AddSafePoolReadiness().AddSafePoolLiveness();
+        var app = builder.Build();
+        app.MapHealthChecks("/health/ready", new HealthCheckOptions { Predicate = check => check.Tags.Contains("ready") });
+        app.MapHealthChecks("/health/live", new HealthCheckOptions { Predicate = check => check.Tags.Contains("live") });
+        app.MapGet("/dapper", async (ConnectionPool pool, CancellationToken cancellationToken) =>
+        {
+            await using var connection = await pool.OpenConnectionAsync(cancellationToken);
+            return await connection.QuerySingleAsync<string>("SELECT current_database()");
+        });
+        app.MapGet("/command", async (ConnectionPool pool, CancellationToken cancellationToken) =>
+        {
+            await using var lease = await pool.RentAsync(cancellationToken);
+            await using var command = lease.CreateCommand("SELECT count(*) FROM pg_class WHERE relname = 'pg_class'");
+            return await command.ExecuteScalarAsync(cancellationToken);
+        });
+        app.MapGet("/leak", async (ConnectionPool pool, CancellationToken cancellationToken) =>
+        {
+            var lease = await pool.RentAsync(cancellationToken); // no using
+            return lease.Id > 0;
+        });
+        MapContext(app);
+        return app;
+    }
+
+    private static void MapContext(WebApplication app)
+    {
+        app.MapGet("/ef", async (CatalogContext context, CancellationToken cancellationToken)
+            => await context.Relations.Where(relation => relation.Name == "pg_class").Select(relation => relation.Name).SingleAsync(cancellationToken));
+    }
+
+    private static string Page() => File.ReadAllText(Path.Combine(Path.GetDirectoryName(Here())!, "../../docs/adopting.md"));
+
+    private static string Here([CallerFilePath] string path = "") => path;
+
+    [GeneratedRegex("```csharp\n(?<code>.*?)```", RegexOptions.Singleline)]
+    private static partial Regex CSharp();
+
+    /// <summary>Something that every server has.</summary>
+    internal sealed class CatalogContext(DbContextOptions<CatalogContext> options) : DbContext(options)
+    {
+        public DbSet<Relation> Relations => Set<Relation>();
+
+        protected override void OnModelCreating(ModelBuilder modelBuilder)
+        {
+            var relation = modelBuilder.Entity<Relation>().HasNoKey().ToView("pg_class", "pg_catalog");
+            relation.Property(row => row.Name).HasColumnName("relname");
+        }
+    }
+
+    internal sealed class Relation
+    {
+        public required string Name { get; set; }
+    }
+}
