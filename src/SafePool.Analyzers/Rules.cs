@@ -12,6 +12,35 @@ internal static class Rules
         DiagnosticSeverity.Error,
         "What is rented from a pool, a lease or a connection of OpenConnection, must be disposed on every path, also when something throws. Otherwise its place is lost until the pool takes it back.");
 
+    public static readonly DiagnosticDescriptor UsedAfterReturn = New(
+        "SFP0002",
+        "A lease is used after it was returned",
+        "{0}: {1}. It throws there, or worse, it has become somebody else's. Finish with it inside the 'using'.",
+        DiagnosticSeverity.Error,
+        "A lease, its connection, and the commands and readers made from it are valid until the lease is disposed. What is returned, stored or run later outlives it.");
+
+    public static readonly DiagnosticDescriptor Stored = New(
+        "SFP0003",
+        "A lease is kept in a field that nothing disposes",
+        "'{0}' keeps a lease, and {1}. Rent where it is needed, or dispose it in Dispose or DisposeAsync.",
+        DiagnosticSeverity.Warning,
+        "A lease in a field lives as long as the object, usually far longer than the work that it is for.");
+
+    public static readonly DiagnosticDescriptor Nested = New(
+        "SFP0004",
+        "A second lease is rented while one is held",
+        "'{0}' is rented from while this method holds a lease of it{1}: when all callers hold one and wait for another, none can go on. Hand the first lease on, or return it before.",
+        DiagnosticSeverity.Warning,
+        "A method that needs two connections at once needs a pool of twice as many, and deadlocks when it is full.",
+        WellKnownDiagnosticTags.CompilationEnd);
+
+    public static readonly DiagnosticDescriptor HeldAcross = New(
+        "SFP0005",
+        "A lease is held while something else is awaited",
+        "A lease is held while '{0}' is awaited: nobody else can use the connection meanwhile. Return it before, and rent again.",
+        DiagnosticSeverity.Info,
+        "Connections are few; while one waits for a remote service, a timer or a lock, the pool is smaller by one. The list of such calls is 'safepool.slow_calls' in .editorconfig.");
+
     public static readonly DiagnosticDescriptor PoolPerCall = New(
         "SFP0006",
         "A pool is created per request or per call",
@@ -33,6 +62,20 @@ internal static class Rules
         DiagnosticSeverity.Info,
         "A request that was cancelled leaves the queue at once if its rent knows the token.");
 
-    private static DiagnosticDescriptor New(string id, string title, string message, DiagnosticSeverity severity, string description)
-        => new(id, title, message, "SafePool", severity, isEnabledByDefault: true, description, $"docs/rules/{id}.md");
+    public static readonly DiagnosticDescriptor RetryAtOnce = New(
+        "SFP0009",
+        "An exhausted pool is asked again at once",
+        "This loop rents again as soon as '{0}' says that there is no connection: the load grows when it should shrink. Wait for RetryAfter, or let the caller know.",
+        DiagnosticSeverity.Info,
+        "A rent has waited its whole budget when it fails. Retries without a pause keep the queue full.");
+
+    public static readonly DiagnosticDescriptor ReaderLeftEarly = New(
+        "SFP0010",
+        "A reader is left before its end",
+        "This leaves '{0}' early, and its dispose reads the rest of the result to the end. Cancel the command before, or ask for fewer rows.",
+        DiagnosticSeverity.Info,
+        "Npgsql has to read what the server sends. Cancel stops the server; LIMIT or CommandBehavior.SingleRow asks for less.");
+
+    private static DiagnosticDescriptor New(string id, string title, string message, DiagnosticSeverity severity, string description, params string[] tags)
+        => new(id, title, message, "SafePool", severity, isEnabledByDefault: true, description, $"docs/rules/{id}.md", tags);
 }

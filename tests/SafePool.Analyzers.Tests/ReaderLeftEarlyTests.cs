@@ -1,0 +1,42 @@
+using Xunit;
+
+namespace SafePool.Analyzers.Tests;
+
+/// <summary>SFP0010.</summary>
+public sealed class ReaderLeftEarlyTests
+{
+    public static TheoryData<string> Wrong { get; } =
+    [
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { if (reader.GetInt32(0) == 7) { [|break;|] } } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { if (reader.GetInt32(0) == 7) { [|return 7;|] } } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync().ConfigureAwait(false)) { [|return 7;|] } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (reader.Read()) { foreach (var x in new[] { 1 }) { if (x == 1) { [|return 1;|] } } } return 0; }""",
+    ];
+
+    public static TheoryData<string> Right { get; } =
+    [
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { Console.WriteLine(reader.GetInt32(0)); } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); if (await reader.ReadAsync()) { return 7; } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { command.Cancel(); break; } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { if (reader.GetInt32(0) == 7) { lease.Cancel(); return 7; } } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { foreach (var x in new[] { 1 }) { break; } } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(System.Data.CommandBehavior.SingleRow); while (await reader.ReadAsync()) { return 7; } return 0; }""",
+        """public async Task<int> A() { await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand("SELECT 1"); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { Func<int> f = () => { return 1; }; f(); } return 0; }""",
+    ];
+
+    [Theory]
+    [MemberData(nameof(Wrong))]
+    public Task Code_ThatIsWrong_IsReported(string code)
+    {
+        Assert.Contains("[|", code, StringComparison.Ordinal);
+        return Verify.CodeAsync<ReaderLeftEarlyAnalyzer>($"using System.Net.Http; public class Store(IConnectionPool pool) {{ public IConnectionPool P => pool; {code} }}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Right))]
+    public Task Code_ThatIsRight_IsNotReported(string code)
+    {
+        Assert.DoesNotContain("[|", code, StringComparison.Ordinal);
+        return Verify.CodeAsync<ReaderLeftEarlyAnalyzer>($"using System.Net.Http; public class Store(IConnectionPool pool) {{ public IConnectionPool P => pool; {code} }}");
+    }
+}
