@@ -57,6 +57,10 @@ internal readonly struct Destination
                 case IInvocationOperation { TargetMethod.Name: "ConfigureAwait" or "AsTask" or "Preserve" or "GetAwaiter" or "GetResult" } call when call.Instance == value:
                 case IPropertyReferenceOperation { Property.Name: "Result" } result when result.Instance == value:
                     continue;
+                case ITupleOperation { Parent: IDeconstructionAssignmentOperation { Target: var target } whole } tuple when whole.Value == tuple:
+                    return Part(target, tuple.Elements.IndexOf(value), whole);
+                case ITupleOperation { Parent: IConversionOperation { Parent: IDeconstructionAssignmentOperation { Target: var target } whole } } tuple:
+                    return Part(target, tuple.Elements.IndexOf(value), whole);
                 case IExpressionStatementOperation:
                     return new(Fate.Discarded, value);
                 case ISimpleAssignmentOperation { Target: IDiscardOperation } to when to.Value == value:
@@ -81,6 +85,19 @@ internal readonly struct Destination
                     return new(Fate.Escapes, parent ?? value);
             }
         }
+    }
+
+    /// <summary>What becomes of one part of a tuple that is taken apart.</summary>
+    private static Destination Part(IOperation target, int index, IOperation whole)
+    {
+        var parts = target is IDeclarationExpressionOperation declaration ? declaration.Expression : target;
+        var part = (parts as ITupleOperation)?.Elements[index];
+        return (part is IDeclarationExpressionOperation declared ? declared.Expression : part) switch
+        {
+            ILocalReferenceOperation local => new(Fate.Kept, whole, local.Local),
+            IDiscardOperation => new(Fate.Discarded, whole),
+            _ => new(Fate.Escapes, whole),
+        };
     }
 
     private static bool IsUsing(IVariableDeclaratorOperation declarator)

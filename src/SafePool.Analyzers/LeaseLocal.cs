@@ -53,7 +53,20 @@ internal static class LeaseLocal
     private static bool IsWritten(IOperation reference)
         => reference.Parent is ISimpleAssignmentOperation assignment && assignment.Target == reference
             || reference.Parent is IDeclarationExpressionOperation
+            || IsTarget(reference)
             || reference.Parent is IArgumentOperation { Parameter.RefKind: RefKind.Out };
+
+    /// <summary>Part of what a tuple is taken apart into.</summary>
+    private static bool IsTarget(IOperation reference)
+    {
+        var child = reference;
+        while (child.Parent is ITupleOperation or IDeclarationExpressionOperation)
+        {
+            child = child.Parent;
+        }
+
+        return child.Parent is IDeconstructionAssignmentOperation assignment && assignment.Target == child;
+    }
 
     private static bool IsInAnotherFunction(IOperation one, IOperation other) => Function(one) != Function(other);
 

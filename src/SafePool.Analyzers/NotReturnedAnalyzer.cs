@@ -13,20 +13,19 @@ public sealed class NotReturnedAnalyzer() : PoolAnalyzer(Rules.NotReturned)
             operation =>
             {
                 var call = (IInvocationOperation)operation.Operation;
-                if (types.IsRent(call) && WhyLost(call) is { } why)
+                if (types.IsAcquisition(call) && WhyLost(call, types.Handed(call)) is { } why)
                 {
-                    var what = call.TargetMethod.Name.StartsWith("Open", StringComparison.Ordinal) ? "This connection" : "This lease";
+                    var what = call.TargetMethod.Name.StartsWith("OpenConnection", StringComparison.Ordinal) ? "This connection" : "This lease";
                     operation.ReportDiagnostic(Diagnostic.Create(Rules.NotReturned, call.Syntax.GetLocation(), what, why));
                 }
             },
             OperationKind.Invocation);
 
-    private static string? WhyLost(IInvocationOperation rent)
+    private static string? WhyLost(IInvocationOperation rent, IArgumentOperation? handed)
     {
-        if (rent.TargetMethod.Name == "TryRent")
+        if (handed is not null)
         {
-            var target = rent.Arguments.FirstOrDefault(argument => argument.Parameter?.RefKind == RefKind.Out)?.Value;
-            return target switch
+            return handed.Value switch
             {
                 IDiscardOperation => "it is discarded",
                 IDeclarationExpressionOperation { Expression: IDiscardOperation } => "it is discarded",

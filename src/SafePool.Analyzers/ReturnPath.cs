@@ -21,7 +21,7 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
 
     public bool IsSafeAfter(IOperation acquired)
     {
-        if (acquired is IInvocationOperation { TargetMethod.Name: "TryRent" } attempt && Branch(attempt) is { } taken)
+        if (acquired is IInvocationOperation { Type.SpecialType: SpecialType.System_Boolean } attempt && Branch(attempt) is { } taken)
         {
             return Walk(taken.Inside) == Step.Settles || (taken.Inside.Count == 0 && IsSafeFrom(taken.Choice));
         }
@@ -87,6 +87,7 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
     private Step Look(IOperation statement) => statement switch
     {
         IUsingOperation use when disposes.Contains(use) || Contains(use.Resources) => Step.Settles,
+        IUsingOperation use when !MayEnd(use.Resources) => Look(use.Body),
         IUsingDeclarationOperation use when Contains(use) => Step.Settles,
         ITryOperation { Finally: { } @finally } when Contains(@finally) => Step.Settles,
         ITryOperation @try when @try.Catches.IsEmpty => Walk(@try.Body.Operations),
@@ -105,7 +106,7 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
             && statement.DescendantsAndSelf().Any(operation => operation is IInvocationOperation or IObjectCreationOperation or IThrowOperation
                 or IAwaitOperation or IReturnOperation or IBranchOperation or IForEachLoopOperation);
 
-    /// <summary>What is done when TryRent says yes: a branch, or what comes after one that leaves.</summary>
+    /// <summary>What is done when a call of TryRent, or another that hands a lease out, says yes: a branch, or what comes after one that leaves.</summary>
     private static (IReadOnlyList<IOperation> Inside, IOperation Choice)? Branch(IInvocationOperation attempt) => attempt.Parent switch
     {
         IConditionalOperation choice when choice.Condition == attempt => (new[] { choice.WhenTrue }, choice),

@@ -17,9 +17,10 @@ public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterRetu
                 {
                     var made = new MadeFrom(local, region);
                     var found = region.IsUsing ? Outliving(region, made) : AfterDispose(region, made);
+                    var how = region.IsUsing ? "outlives" : "is used after";
                     foreach (var (use, why) in found)
                     {
-                        operation.ReportDiagnostic(Diagnostic.Create(Rules.UsedAfterReturn, use.Syntax.GetLocation(), $"'{use.Syntax}' outlives the lease '{local.Name}'", why));
+                        operation.ReportDiagnostic(Diagnostic.Create(Rules.UsedAfterReturn, use.Syntax.GetLocation(), $"'{use.Syntax}' {how} the lease '{local.Name}'", why));
                     }
                 }
             },
@@ -68,7 +69,7 @@ public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterRetu
                     break;
                 }
 
-                var use = later.DescendantsAndSelf().FirstOrDefault(inner => made.IsLease(inner) && Destination.Of(inner) is { Fate: Fate.Used, Member.Length: > 0, Member: not "Id" and not "Equals" });
+                var use = later.DescendantsAndSelf().FirstOrDefault(inner => made.IsLease(inner) && Destination.Of(inner) is { Fate: Fate.Used, Member.Length: > 0, Member: not ("Id" or "Equals" or "State" or "FullState") });
                 if (use is not null)
                 {
                     yield return (use, "it was disposed before");

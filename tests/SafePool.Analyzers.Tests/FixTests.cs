@@ -33,6 +33,17 @@ public sealed class FixTests
     [InlineData("async Task A(CancellationToken token) { using var lease = await pool.RentAsync(options: new RentOptions()); }", "async Task A(CancellationToken token) { using var lease = await pool.RentAsync(options: new RentOptions(), cancellationToken: token); }")]
     public Task Token_IsPassed(string before, string after) => IsAsync(new NoTokenAnalyzer(), new PassTokenFix(), before, after);
 
+    [Theory]
+    [InlineData("if (reader.GetInt32(0) == 7) { break; }", "if (reader.GetInt32(0) == 7) { command.Cancel(); break; }")]
+    [InlineData("if (reader.GetInt32(0) == 7) break;", "if (reader.GetInt32(0) == 7) { command.Cancel(); break; }")]
+    [InlineData("if (reader.GetInt32(0) == 7) { return; }", "if (reader.GetInt32(0) == 7) { command.Cancel(); return; }")]
+    public Task ReaderLeftEarly_CancelsTheCommandBefore(string before, string after)
+    {
+        const string Loop = "await using var lease = await pool.RentAsync(); await using var command = lease.CreateCommand(); await using var reader = await command.ExecuteReaderAsync(); while (await reader.ReadAsync()) { BODY }";
+        return IsAsync(
+            new ReaderLeftEarlyAnalyzer(), new CancelBeforeFix(), Loop.Replace("BODY", before, StringComparison.Ordinal), Loop.Replace("BODY", after, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task All_OfADocument_AreFixedAtOnce()
     {

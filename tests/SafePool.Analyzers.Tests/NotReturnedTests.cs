@@ -30,6 +30,11 @@ public sealed class NotReturnedTests
         """var lease = await [|pool.RentAsync()|].ConfigureAwait(false);""",
         """Func<Task> later = async () => { var lease = await [|pool.RentAsync()|]; Console.WriteLine(lease.Id); }; await later();""",
         """try { var lease = await [|pool.RentAsync()|]; await UseAsync(lease.Connection); lease.Dispose(); } catch (PoolExhaustedException) { }""",
+        """async Task<Lease> RentOneAsync() => await pool.RentAsync(); await [|RentOneAsync()|];""",
+        """async Task<Lease> RentOneAsync() => await pool.RentAsync(); var lease = await [|RentOneAsync()|]; await UseAsync(lease.Connection);""",
+        """void Make(out Lease made) => made = pool.Rent(); [|Make(out var lease)|]; Console.WriteLine(lease.Id);""",
+        """var (one, two) = ([|pool.Rent()|], await [|pool.RentAsync()|]); Console.WriteLine(one.Id + two.Id);""",
+        """var (one, _) = (pool.Rent(), [|pool.Rent()|]); one.Dispose();""",
     ];
 
     /// <summary>Leases that come back, or of which somebody else may see to that.</summary>
@@ -63,6 +68,10 @@ public sealed class NotReturnedTests
         """var renting = pool.RentAsync(); await using var lease = await renting;""",
         """var lease = await pool.RentAsync(); Action giveBack = () => lease.Dispose(); giveBack();""",
         """var (one, two) = (await pool.RentAsync(), await pool.RentAsync()); using (one) { using (two) { } }""",
+        """Lease Current() => _field; var lease = Current(); Console.WriteLine(lease.Id);""",
+        """async Task<Lease> RentOneAsync() => await pool.RentAsync(); await using var lease = await RentOneAsync();""",
+        """void Make(out Lease made) => made = pool.Rent(); Make(out var lease); using (lease) { }""",
+        """Lease one, two; (one, two) = (pool.Rent(), pool.Rent()); Keep(one); Keep(two);""",
         """using var one = pool.Rent(); using var two = pool.Rent();""",
         """var pool2 = new NpgsqlConnection(); pool2.Open();""",
         """Lease held = pool.Rent(); { using (held) { Console.WriteLine(held.Id); } }""",

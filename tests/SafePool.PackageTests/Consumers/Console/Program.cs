@@ -16,6 +16,7 @@ await using (var lease = await pool.RentAsync())
     Console.WriteLine($"timeout: {await command.ExecuteScalarAsync()}");
 }
 
+#pragma warning disable SFP0001, SFP0004 // It runs out on purpose.
 await using (var transaction = await pool.RentAsync())
 {
     await using var begun = await transaction.BeginTransactionAsync();
@@ -29,6 +30,7 @@ await using (var transaction = await pool.RentAsync())
         Console.WriteLine($"exhausted: {error.Holders.Length} holders");
     }
 }
+#pragma warning restore SFP0001, SFP0004
 
 await pool.WarmUpAsync();
 var report = await pool.GetServerReportAsync();
