@@ -62,14 +62,14 @@ internal sealed class HeldRegion(ILocalSymbol? local, IReadOnlyList<IOperation> 
         return new(declarator.Symbol, After(declarator)) { IsUsing = true };
     }
 
-    /// <summary>The statements after the one that an operation is part of, in the same block.</summary>
+    /// <summary>The statements after the one that an operation is part of, in the same block or case.</summary>
     private static IOperation[] After(IOperation operation)
     {
         for (var child = operation; child.Parent is { } parent; child = parent)
         {
-            if (parent is IBlockOperation block)
+            if (Sequence.Of(parent) is { } statements)
             {
-                return block.Operations.SkipWhile(statement => statement != child).Skip(1).ToArray();
+                return statements.After(child).ToArray();
             }
         }
 

@@ -39,11 +39,11 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
                     return true;
                 case IAnonymousFunctionOperation or ILocalFunctionOperation:
                     return false;
-                case IBlockOperation block:
-                    var step = Walk(block.Operations.SkipWhile(statement => statement != child).Skip(1));
+                case IBlockOperation or ISwitchCaseOperation:
+                    var step = Walk(Sequence.Of(parent)!.Value.After(child));
                     if (step != Step.Harmless)
                     {
-                        return step == Step.Settles || IsInFinally(block);
+                        return step == Step.Settles || IsInFinally(parent);
                     }
 
                     break;

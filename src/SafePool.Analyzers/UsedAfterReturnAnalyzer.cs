@@ -57,12 +57,12 @@ public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterRetu
     {
         foreach (var reference in region.Everything().Where(made.IsLease))
         {
-            if (Destination.Of(reference) is not { Fate: Fate.Disposed } dispose || Statement(dispose.At) is not { Parent: IBlockOperation block } statement)
+            if (Destination.Of(reference) is not { Fate: Fate.Disposed } dispose || Statement(dispose.At) is not { Parent: { } parent } statement || Sequence.Of(parent) is not { } statements)
             {
                 continue;
             }
 
-            foreach (var later in block.Operations.SkipWhile(other => other != statement).Skip(1))
+            foreach (var later in statements.After(statement))
             {
                 if (later.DescendantsAndSelf().OfType<ISimpleAssignmentOperation>().Any(assignment => made.IsLease(assignment.Target)))
                 {

@@ -34,6 +34,8 @@ public sealed class NotReturnedTests
         """async Task<Lease> RentOneAsync() => await pool.RentAsync(); var lease = await [|RentOneAsync()|]; await UseAsync(lease.Connection);""",
         """void Make(out Lease made) => made = pool.Rent(); [|Make(out var lease)|]; Console.WriteLine(lease.Id);""",
         """var (one, two) = ([|pool.Rent()|], await [|pool.RentAsync()|]); Console.WriteLine(one.Id + two.Id);""",
+        """switch (choice) { case true: var lease = [|pool.Rent()|]; await UseAsync(lease.Connection); lease.Dispose(); break; }""",
+        """Action act = () => [|pool.Rent()|]; act();""",
         """var (one, _) = (pool.Rent(), [|pool.Rent()|]); one.Dispose();""",
     ];
 
@@ -68,6 +70,10 @@ public sealed class NotReturnedTests
         """var renting = pool.RentAsync(); await using var lease = await renting;""",
         """var lease = await pool.RentAsync(); Action giveBack = () => lease.Dispose(); giveBack();""",
         """var (one, two) = (await pool.RentAsync(), await pool.RentAsync()); using (one) { using (two) { } }""",
+        """switch (choice) { case true: var lease = pool.Rent(); using (lease) { await UseAsync(lease.Connection); } break; }""",
+        """switch (choice) { case true: { using var lease = pool.Rent(); await UseAsync(lease.Connection); break; } }""",
+        """lock (list) { var lease = pool.Rent(); using (lease) { Console.WriteLine(lease.Id); } }""",
+        """Func<Lease> make = () => pool.Rent(); using var lease = make();""",
         """Lease Current() => _field; var lease = Current(); Console.WriteLine(lease.Id);""",
         """async Task<Lease> RentOneAsync() => await pool.RentAsync(); await using var lease = await RentOneAsync();""",
         """void Make(out Lease made) => made = pool.Rent(); Make(out var lease); using (lease) { }""",
