@@ -39,12 +39,16 @@ internal static class Snippets
     }
 
     /// <summary>What the analyzers say, in order of place. An analyzer that throws fails the test.</summary>
-    public static async Task<ImmutableArray<Diagnostic>> AnalyzeAsync(Compilation compilation, params DiagnosticAnalyzer[] analyzers)
+    public static Task<ImmutableArray<Diagnostic>> AnalyzeAsync(Compilation compilation, params DiagnosticAnalyzer[] analyzers)
+        => AnalyzeAsync(compilation, new AnalyzerOptions([]), analyzers);
+
+    /// <summary>The same with options, as of an .editorconfig.</summary>
+    public static async Task<ImmutableArray<Diagnostic>> AnalyzeAsync(Compilation compilation, AnalyzerOptions options, params DiagnosticAnalyzer[] analyzers)
     {
         var with = compilation.WithAnalyzers(
             [.. analyzers],
             new CompilationWithAnalyzersOptions(
-                new AnalyzerOptions([]),
+                options,
                 (error, analyzer, _) => throw new InvalidOperationException($"{analyzer} threw: {error}", error),
                 concurrentAnalysis: true,
                 logAnalyzerExecutionTime: false));
