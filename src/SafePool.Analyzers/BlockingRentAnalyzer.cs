@@ -9,18 +9,16 @@ namespace SafePool.Analyzers;
 public sealed class BlockingRentAnalyzer() : PoolAnalyzer(Rules.Blocking)
 {
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
-            operation =>
+        => context.OnRent(
+            (operation, call) =>
             {
-                var call = (IInvocationOperation)operation.Operation;
                 if (call.TargetMethod.Name is "RentAsync" or "OpenConnectionAsync" && types.IsRent(call) && Blocks(call) is { } blocking)
                 {
                     var name = call.TargetMethod.Name;
                     operation.ReportDiagnostic(Diagnostic.Create(
                         Rules.Blocking, blocking.Syntax.GetLocation(), name, name == "RentAsync" ? "Rent" : "OpenConnection"));
                 }
-            },
-            OperationKind.Invocation);
+            });
 
     /// <summary>The outermost operation that waits for a call, if one does.</summary>
     private static IOperation? Blocks(IInvocationOperation call)

@@ -22,10 +22,9 @@ public sealed class HeldAcrossAnalyzer() : PoolAnalyzer(Rules.HeldAcross)
         "System.Threading.Channels.ChannelWriter");
 
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
-            operation =>
+        => context.OnRent(
+            (operation, rent) =>
             {
-                var rent = (IInvocationOperation)operation.Operation;
                 if (!types.IsRent(rent) || HeldRegion.Of(rent) is not { } region)
                 {
                     return;
@@ -44,8 +43,7 @@ public sealed class HeldAcrossAnalyzer() : PoolAnalyzer(Rules.HeldAcross)
                             Rules.HeldAcross, call.Syntax.GetLocation(), $"{call.TargetMethod.ContainingType.Name}.{call.TargetMethod.Name}"));
                     }
                 }
-            },
-            OperationKind.Invocation);
+            });
 
     private static IOperation Awaited(IOperation operation)
         => operation is IInvocationOperation { TargetMethod.Name: "ConfigureAwait" or "AsTask" or "WaitAsync", Instance: IInvocationOperation inner } call

@@ -14,10 +14,9 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
         // Which pools a method rents from, and which calls are made with a lease in hand; put together when all is known.
         var rents = new ConcurrentDictionary<(IMethodSymbol Method, ISymbol Pool), bool>(PairComparer.Instance);
         var calls = new ConcurrentBag<(IInvocationOperation Call, ISymbol Pool)>();
-        context.RegisterOperationAction(
-            operation =>
+        context.OnRent(
+            (operation, rent) =>
             {
-                var rent = (IInvocationOperation)operation.Operation;
                 if (!types.IsRent(rent) || PoolOf(rent) is not { } pool)
                 {
                     return;
@@ -39,8 +38,7 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
                         operation.ReportDiagnostic(Diagnostic.Create(Rules.Nested, call.Syntax.GetLocation(), pool.Name, ""));
                     }
                 }
-            },
-            OperationKind.Invocation);
+            });
         context.RegisterCompilationEndAction(end =>
         {
             foreach (var (call, pool) in calls)

@@ -9,18 +9,16 @@ namespace SafePool.Analyzers;
 public sealed class NoTokenAnalyzer() : PoolAnalyzer(Rules.NoToken)
 {
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
-            operation =>
+        => context.OnRent(
+            (operation, call) =>
             {
-                var call = (IInvocationOperation)operation.Operation;
                 if (types.IsRent(call)
                     && call.Arguments.Any(argument => argument.ArgumentKind == ArgumentKind.DefaultValue && types.IsToken(argument.Parameter?.Type))
-                    && TokenInScope(call, operation.ContainingSymbol, types) is { } token)
+                    && TokenInScope(call, operation.ContainingSymbol!, types) is { } token)
                 {
                     operation.ReportDiagnostic(Diagnostic.Create(Rules.NoToken, call.Syntax.GetLocation(), call.TargetMethod.Name, token.Name));
                 }
-            },
-            OperationKind.Invocation);
+            });
 
     /// <summary>The nearest parameter that is a token, of the function or of one around it.</summary>
     internal static IParameterSymbol? TokenInScope(IOperation call, ISymbol containing, PoolTypes types)

@@ -9,17 +9,15 @@ namespace SafePool.Analyzers;
 public sealed class NotReturnedAnalyzer() : PoolAnalyzer(Rules.NotReturned)
 {
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
-            operation =>
+        => context.OnCall(PoolTypes.MayAcquire,
+            (operation, call) =>
             {
-                var call = (IInvocationOperation)operation.Operation;
                 if (types.IsAcquisition(call) && WhyLost(call, types.Handed(call)) is { } why)
                 {
                     var what = call.TargetMethod.Name.StartsWith("OpenConnection", StringComparison.Ordinal) ? "This connection" : "This lease";
                     operation.ReportDiagnostic(Diagnostic.Create(Rules.NotReturned, call.Syntax.GetLocation(), what, why));
                 }
-            },
-            OperationKind.Invocation);
+            });
 
     private static string? WhyLost(IInvocationOperation rent, IArgumentOperation? handed)
     {

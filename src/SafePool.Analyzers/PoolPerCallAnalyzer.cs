@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Diagnostics;
 using Microsoft.CodeAnalysis.Operations;
 
@@ -16,16 +18,25 @@ public sealed class PoolPerCallAnalyzer() : PoolAnalyzer(Rules.PoolPerCall)
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
     {
         var main = context.Compilation.GetEntryPoint(context.CancellationToken);
-        context.RegisterOperationAction(
-            operation =>
+        context.OnCall((name, _) => name == "Create", (node, call) => Look(node, call));
+        context.RegisterSyntaxNodeAction(
+            node =>
             {
-                if (types.IsCreation(operation.Operation) && When(operation.Operation, operation.ContainingSymbol, main) is { } when)
+                if (node.Node is ImplicitObjectCreationExpressionSyntax || ((ObjectCreationExpressionSyntax)node.Node).Type.ToString().EndsWith("ConnectionPool", StringComparison.Ordinal))
                 {
-                    operation.ReportDiagnostic(Diagnostic.Create(Rules.PoolPerCall, operation.Operation.Syntax.GetLocation(), when));
+                    Look(node, node.SemanticModel.GetOperation(node.Node, node.CancellationToken));
                 }
             },
-            OperationKind.Invocation,
-            OperationKind.ObjectCreation);
+            SyntaxKind.ObjectCreationExpression,
+            SyntaxKind.ImplicitObjectCreationExpression);
+
+        void Look(SyntaxNodeAnalysisContext node, IOperation? operation)
+        {
+            if (operation is not null && types.IsCreation(operation) && When(operation, node.ContainingSymbol!, main) is { } when)
+            {
+                node.ReportDiagnostic(Diagnostic.Create(Rules.PoolPerCall, operation.Syntax.GetLocation(), when));
+            }
+        }
     }
 
     private static string? When(IOperation creation, ISymbol containing, IMethodSymbol? main)

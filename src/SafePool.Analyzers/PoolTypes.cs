@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Operations;
 
 namespace SafePool.Analyzers;
@@ -44,6 +46,10 @@ internal sealed class PoolTypes
 
     /// <summary>Whether a call gives a lease to its caller, who then owes it back: a rent, or a method that is named as one and returns a lease, or hands one out.</summary>
     public bool IsAcquisition(IInvocationOperation call) => IsRent(call) || Handed(call) is not null || (IsLease(Result(call.TargetMethod.ReturnType)) && IsNamedAsFactory(call.TargetMethod.Name));
+
+    /// <summary>Whether a call may be one, by its looks.</summary>
+    public static bool MayAcquire(string name, InvocationExpressionSyntax call)
+        => IsNamedAsFactory(name) || _rents.Contains(name) || call.ArgumentList.Arguments.Any(argument => argument.RefKindKeyword.IsKind(SyntaxKind.OutKeyword));
 
     /// <summary>The argument through which a call hands a lease out.</summary>
     public IArgumentOperation? Handed(IInvocationOperation call)

@@ -1,4 +1,6 @@
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Diagnostics;
 using Microsoft.CodeAnalysis.Operations;
 
@@ -9,11 +11,12 @@ namespace SafePool.Analyzers;
 public sealed class ReaderLeftEarlyAnalyzer() : PoolAnalyzer(Rules.ReaderLeftEarly)
 {
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
+        => context.RegisterSyntaxNodeAction(
             operation =>
             {
-                var loop = (IWhileLoopOperation)operation.Operation;
-                if (Reader(loop) is not { } reader || IsShort(reader, loop) || Cancels(loop))
+                if (!((WhileStatementSyntax)operation.Node).Condition.ToString().Contains(".Read")
+                    || operation.SemanticModel.GetOperation(operation.Node, operation.CancellationToken) is not IWhileLoopOperation loop
+                    || Reader(loop) is not { } reader || IsShort(reader, loop) || Cancels(loop))
                 {
                     return;
                 }
@@ -23,7 +26,7 @@ public sealed class ReaderLeftEarlyAnalyzer() : PoolAnalyzer(Rules.ReaderLeftEar
                     operation.ReportDiagnostic(Diagnostic.Create(Rules.ReaderLeftEarly, leaving.Syntax.GetLocation(), reader.Name));
                 }
             },
-            OperationKind.Loop);
+            SyntaxKind.WhileStatement);
 
     /// <summary>The variable in <c>while (await reader.ReadAsync())</c>.</summary>
     private static ILocalSymbol? Reader(IWhileLoopOperation loop)

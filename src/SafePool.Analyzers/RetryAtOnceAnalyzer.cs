@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Diagnostics;
 using Microsoft.CodeAnalysis.Operations;
 
@@ -12,21 +14,23 @@ public sealed class RetryAtOnceAnalyzer() : PoolAnalyzer(Rules.RetryAtOnce)
     private static readonly ImmutableHashSet<string> _pauses = ImmutableHashSet.Create("Delay", "Sleep", "Wait", "WaitAsync", "WaitForNextTickAsync", "WaitOne", "SpinOnce");
 
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
+        => context.RegisterSyntaxNodeAction(
             operation =>
             {
-                var handler = (ICatchClauseOperation)operation.Operation;
-                if (handler.ExceptionType is { ContainingNamespace.Name: "SafePool", Name: "PoolExhaustedException" or "PoolRejectedException" or "PoolException" } type
+                if (((CatchClauseSyntax)operation.Node).Declaration is { } declaration
+                    && declaration.Type.ToString().Contains("Pool")
+                    && operation.SemanticModel.GetOperation(operation.Node, operation.CancellationToken) is ICatchClauseOperation handler
+                    && handler.ExceptionType is { ContainingNamespace.Name: "SafePool", Name: "PoolExhaustedException" or "PoolRejectedException" or "PoolException" } type
                     && handler.Parent is ITryOperation @try
                     && @try.Body.Descendants().OfType<IInvocationOperation>().Any(types.IsRent)
                     && Loop(@try) is { } loop
                     && !Leaves(handler)
                     && !loop.Body.Descendants().OfType<IInvocationOperation>().Any(call => _pauses.Contains(call.TargetMethod.Name)))
                 {
-                    operation.ReportDiagnostic(Diagnostic.Create(Rules.RetryAtOnce, ((Microsoft.CodeAnalysis.CSharp.Syntax.CatchClauseSyntax)handler.Syntax).Declaration!.GetLocation(), type.Name));
+                    operation.ReportDiagnostic(Diagnostic.Create(Rules.RetryAtOnce, declaration.GetLocation(), type.Name));
                 }
             },
-            OperationKind.CatchClause);
+            SyntaxKind.CatchClause);
 
     /// <summary>The loop that goes round when the handler has ended. One over a collection asks for something else each time.</summary>
     private static ILoopOperation? Loop(IOperation operation)

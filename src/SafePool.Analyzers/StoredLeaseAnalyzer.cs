@@ -14,6 +14,12 @@ public sealed class StoredLeaseAnalyzer() : PoolAnalyzer(Rules.Stored)
             start =>
             {
                 var type = (INamedTypeSymbol)start.Symbol;
+                if (!type.GetMembers().OfType<IFieldSymbol>().Any(field => field.Type.Name is "Lease" or "NpgsqlConnection"))
+                {
+                    // Of an automatic property the field is there as well.
+                    return;
+                }
+
                 var kept = new ConcurrentDictionary<ISymbol, bool>(SymbolEqualityComparer.Default);
                 var disposed = new ConcurrentDictionary<ISymbol, bool>(SymbolEqualityComparer.Default);
                 start.RegisterOperationAction(

@@ -9,10 +9,9 @@ namespace SafePool.Analyzers;
 public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterReturn)
 {
     private protected override void Register(CompilationStartAnalysisContext context, PoolTypes types)
-        => context.RegisterOperationAction(
-            operation =>
+        => context.OnRent(
+            (operation, rent) =>
             {
-                var rent = (IInvocationOperation)operation.Operation;
                 if (types.IsRent(rent) && HeldRegion.Of(rent) is { Local: { } local } region)
                 {
                     var made = new MadeFrom(local, region);
@@ -23,8 +22,7 @@ public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterRetu
                         operation.ReportDiagnostic(Diagnostic.Create(Rules.UsedAfterReturn, use.Syntax.GetLocation(), $"'{use.Syntax}' {how} the lease '{local.Name}'", why));
                     }
                 }
-            },
-            OperationKind.Invocation);
+            });
 
     private static IEnumerable<(IOperation Use, string Why)> Outliving(HeldRegion region, MadeFrom made)
     {
