@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
+using System.Transactions;
 using Dapper;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
@@ -52,6 +53,64 @@ public sealed partial class AdoptingPageTests
         await Eventually.True(async () => await newClient.GetStringAsync("/health/ready", Cancellation) == "Healthy", "it is ready");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Deposit_BeforeAndAfter_IsPartOfItsScope(bool moved)
+    {
+        var builder = await BuilderAsync();
+        await using var server = NpgsqlDataSource.Create(builder.Configuration.GetConnectionString("Orders")!);
+        await using var create = server.CreateCommand("DROP TABLE IF EXISTS accounts; CREATE TABLE accounts AS SELECT 10 AS balance");
+        await create.ExecuteNonQueryAsync(Cancellation);
+        await using var app = moved ? After(builder) : Before(builder);
+        await app.StartAsync(Cancellation);
+        using var client = Web.Client(app);
+
+        Assert.Equal("1", await DepositAsync(client, complete: true));
+        Assert.Equal("1", await DepositAsync(client, complete: false));
+
+        await using var balance = server.CreateCommand("SELECT balance FROM accounts");
+        Assert.Equal(11, await balance.ExecuteScalarAsync(Cancellation));
+    }
+
+    [Fact]
+    public async Task DataSourceBesideThePool_Works_AndIsNotCounted()
+    {
+        var builder = await BuilderAsync();
+        builder.Services.AddNpgsqlDataSource(builder.Configuration.GetConnectionString("Orders")!);
+        builder.Services.AddSafePool(builder.Configuration.GetConnectionString("Orders")!);
+        await using var app = builder.Build();
+        var pool = app.Services.GetRequiredService<ConnectionPool>();
+
+        await using var unmoved = await app.Services.GetRequiredService<NpgsqlDataSource>().OpenConnectionAsync(Cancellation);
+        Assert.Equal(0, pool.GetSnapshot().Leased);
+
+        await using var lease = await pool.RentAsync(Cancellation);
+        Assert.NotEqual(unmoved.ProcessID, lease.Connection.ProcessID);
+        Assert.Equal(1, pool.GetSnapshot().Leased);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task HalfAWay_DoesNotResolve_AsThePageSays(bool back)
+    {
+        var builder = await BuilderAsync();
+        if (back)
+        {
+            builder.Services.AddNpgsqlDataSource(builder.Configuration.GetConnectionString("Orders")!);
+        }
+        else
+        {
+            builder.Services.AddSafePool(builder.Configuration.GetConnectionString("Orders")!);
+        }
+
+        await using var app = builder.Build();
+
+        Assert.Equal(back, app.Services.GetService<NpgsqlDataSource>() is not null);
+        Assert.Equal(!back, app.Services.GetService<ConnectionPool>() is not null);
+    }
+
     [Fact]
     public async Task Leak_OfThePage_ServesEveryCallAndIsNamed()
     {
@@ -82,7 +141,21 @@ public sealed partial class AdoptingPageTests
             (7, 2, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(600), SessionReset.Rollback, TimeSpan.FromSeconds(5)),
             (settings.MaxSize, settings.MinSize, settings.ConnectTimeout, settings.IdleTimeout, settings.MaxLifetime, settings.Reset, settings.SessionTimeout("statement_timeout")));
         await using var bare = ConnectionPool.Create("Host=localhost");
-        Assert.Equal(20, bare.Parts.Settings.MaxSize);
+        Assert.Equal((20, TimeSpan.FromSeconds(5)), (bare.Parts.Settings.MaxSize, bare.Parts.Settings.AcquireTimeout));
+    }
+
+    [Fact]
+    public async Task OtherKeywords_OfThePage_DoWhatItSays()
+    {
+        Assert.Contains("`Command Timeout=11` stays", Page(), StringComparison.Ordinal);
+
+        await using var pool = ConnectionPool.Create("Host=a,b,c;Timeout=6;Command Timeout=11;Connection Pruning Interval=3;Enlist=false;Include Error Detail=true");
+        await using var bare = ConnectionPool.Create("Host=localhost");
+        var driver = new NpgsqlConnectionStringBuilder(pool.Parts.Settings.DataSourceString);
+
+        Assert.Equal((2, 11, 10, true), (driver.Timeout, driver.CommandTimeout, driver.ConnectionPruningInterval, driver.IncludeErrorDetail));
+        Assert.Equal(365 * 24 * 60 * 60, driver.HostRecheckSeconds);
+        Assert.Equal((false, true), (pool.Parts.Settings.Enlists, bare.Parts.Settings.Enlists));
     }
 
     [Fact]
@@ -97,6 +170,15 @@ public sealed partial class AdoptingPageTests
         var settings = app.Services.GetRequiredService<ConnectionPool>().Parts.Settings;
 
         Assert.Equal((20, TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(20)), (settings.MaxSize, settings.AcquireTimeout, settings.Leaks.Threshold));
+        Assert.Equal(
+            (TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(30)),
+            (settings.SessionTimeout("statement_timeout"), settings.SessionTimeout("idle_in_transaction_session_timeout")));
+    }
+
+    private static async Task<string> DepositAsync(HttpClient client, bool complete)
+    {
+        using var answer = await client.PostAsync($"/deposit?complete={complete}", content: null, Cancellation);
+        return await answer.EnsureSuccessStatusCode().Content.ReadAsStringAsync(Cancellation);
     }
 
     private static async Task<WebApplicationBuilder> BuilderAsync(LogCollector? log = null)
@@ -121,6 +203,19 @@ public sealed partial class AdoptingPageTests
             await using var command = source.CreateCommand("SELECT count(*) FROM pg_class WHERE relname = 'pg_class'");
             return await command.ExecuteScalarAsync(cancellationToken);
         });
+        app.MapPost("/deposit", async (bool complete, IConfiguration configuration, CancellationToken cancellationToken) =>
+        {
+            using var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
+            await using var connection = new NpgsqlConnection(configuration.GetConnectionString("Orders"));
+            await connection.OpenAsync(cancellationToken);
+            var accounts = await connection.ExecuteAsync("UPDATE accounts SET balance = balance + 1");
+            if (complete)
+            {
+                scope.Complete();
+            }
+
+            return accounts;
+        });
         MapContext(app);
         return app;
     }
@@ -144,11 +239,25 @@ public sealed partial class AdoptingPageTests
             await using var command = lease.CreateCommand("SELECT count(*) FROM pg_class WHERE relname = 'pg_class'");
             return await command.ExecuteScalarAsync(cancellationToken);
         });
+        app.MapPost("/deposit", async (bool complete, ConnectionPool pool, CancellationToken cancellationToken) =>
+        {
+            using var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
+            await using var lease = await pool.RentAsync(cancellationToken);
+            var accounts = await lease.Connection.ExecuteAsync("UPDATE accounts SET balance = balance + 1");
+            if (complete)
+            {
+                scope.Complete();
+            }
+
+            return accounts;
+        });
+#pragma warning disable SFP0001 // forgotten on purpose, to see what the pool says
         app.MapGet("/leak", async (ConnectionPool pool, CancellationToken cancellationToken) =>
         {
             var lease = await pool.RentAsync(cancellationToken); // no using
             return lease.Id > 0;
         });
+#pragma warning restore SFP0001
         MapContext(app);
         return app;
     }
