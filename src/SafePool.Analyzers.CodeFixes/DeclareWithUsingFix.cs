@@ -11,23 +11,37 @@ namespace SafePool.Analyzers.CodeFixes;
 [ExportCodeFixProvider(LanguageNames.CSharp), Shared]
 public sealed class DeclareWithUsingFix() : PoolCodeFix("SFP0001", "Declare it with 'using'")
 {
+    private const string Name = "lease";
+
     private protected override (SyntaxNode Old, SyntaxNode New)? Fix(SyntaxNode node)
     {
-        if (node.FirstAncestorOrSelf<StatementSyntax>() is not { Parent: BlockSyntax or GlobalStatementSyntax } statement || IsOutArgument(node))
+        if (node.FirstAncestorOrSelf<StatementSyntax>() is not { Parent: BlockSyntax or GlobalStatementSyntax } statement)
         {
             return null;
         }
 
         return statement switch
         {
-            LocalDeclarationStatementSyntax { Declaration.Variables.Count: 1 } declaration when declaration.UsingKeyword == default => Declare(declaration, Using(declaration)),
-            ExpressionStatementSyntax { Expression: var expression } when Discarded(expression, node) is { } value => (statement, Keep(value, statement)),
+            LocalDeclarationStatementSyntax { Declaration.Variables: { Count: 1 } variables } declaration
+                when declaration.UsingKeyword == default && variables[0].Initializer is { Value: var value } && IsLease(value, node) => Declare(declaration, Using(declaration)),
+            ExpressionStatementSyntax { Expression: var expression } when Discarded(expression) is var value && IsLease(value, node) && !IsTaken(statement) => (statement, Keep(value, statement)),
             _ => null,
         };
     }
 
-    private static bool IsOutArgument(SyntaxNode node)
-        => node.DescendantNodesAndSelf().OfType<ArgumentSyntax>().Any(argument => argument.RefKindKeyword.IsKind(SyntaxKind.OutKeyword));
+    /// <summary>Whether a value is what a rent gave: not a member of it, not a function that rents, not a task.</summary>
+    private static bool IsLease(ExpressionSyntax value, SyntaxNode rent) => value switch
+    {
+        ParenthesizedExpressionSyntax parentheses => IsLease(parentheses.Expression, rent),
+        ConditionalExpressionSyntax choice => IsLease(choice.WhenTrue, rent) || IsLease(choice.WhenFalse, rent),
+        AwaitExpressionSyntax { Expression: InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax { Name.Identifier.ValueText: "ConfigureAwait", Expression: var awaited } } } => awaited == rent,
+        AwaitExpressionSyntax { Expression: var awaited } => awaited == rent,
+        InvocationExpressionSyntax call => call == rent && !IsAsynchronous(call) && !call.ArgumentList.Arguments.Any(argument => argument.RefKindKeyword.IsKind(SyntaxKind.OutKeyword)),
+        _ => false,
+    };
+
+    private static bool IsAsynchronous(InvocationExpressionSyntax call)
+        => call.Expression.DescendantNodesAndSelf().OfType<SimpleNameSyntax>().Last().Identifier.ValueText.EndsWith("Async", StringComparison.Ordinal);
 
     private static LocalDeclarationStatementSyntax Using(LocalDeclarationStatementSyntax declaration)
     {
@@ -57,17 +71,18 @@ public sealed class DeclareWithUsingFix() : PoolCodeFix("SFP0001", "Declare it w
             }
             && variable.Identifier.ValueText == name;
 
-    /// <summary>The value of <c>x;</c> or <c>_ = x;</c>, where the rent is all of it.</summary>
-    private static ExpressionSyntax? Discarded(ExpressionSyntax expression, SyntaxNode rent)
-    {
-        var value = expression is AssignmentExpressionSyntax { Left: IdentifierNameSyntax { Identifier.ValueText: "_" } } assignment ? assignment.Right : expression;
-        var call = value is AwaitExpressionSyntax awaited ? awaited.Expression : value;
-        return call.Span.Contains(rent.Span) && (value is AwaitExpressionSyntax || call == rent) ? value : null;
-    }
+    /// <summary>The value of <c>x;</c> or <c>_ = x;</c>.</summary>
+    private static ExpressionSyntax Discarded(ExpressionSyntax expression)
+        => expression is AssignmentExpressionSyntax { Left: IdentifierNameSyntax { Identifier.ValueText: "_" } } assignment ? assignment.Right : expression;
+
+    /// <summary>Whether the name that the fix gives may stand for something else there.</summary>
+    private static bool IsTaken(SyntaxNode statement)
+        => (statement.FirstAncestorOrSelf<MemberDeclarationSyntax>(member => member is not GlobalStatementSyntax) ?? statement.SyntaxTree.GetRoot())
+            .DescendantTokens().Any(token => token.IsKind(SyntaxKind.IdentifierToken) && token.ValueText == Name);
 
     private static StatementSyntax Keep(ExpressionSyntax value, StatementSyntax statement)
     {
         var isAwaited = value is AwaitExpressionSyntax;
-        return ParseStatement($"{(isAwaited ? "await " : "")}using var lease = {value.WithoutTrivia()};").WithTriviaFrom(statement);
+        return ParseStatement($"{(isAwaited ? "await " : "")}using var {Name} = {value.WithoutTrivia()};").WithTriviaFrom(statement);
     }
 }

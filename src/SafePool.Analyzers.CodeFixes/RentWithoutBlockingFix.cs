@@ -25,13 +25,16 @@ public sealed class RentWithoutBlockingFix() : PoolCodeFix("SFP0007", "Rent with
             return (old, (old.Parent is MemberAccessExpressionSyntax ? ParenthesizedExpression(awaited) : awaited).WithTriviaFrom(old));
         }
 
-        // The synchronous methods take no token.
+        // The synchronous methods take no token: what is given must be seen to be options, or be nothing.
+        var given = call.ArgumentList.Arguments;
+        if (given.Count > 1 || (given.Count == 1 && given[0].Expression is not BaseObjectCreationExpressionSyntax))
+        {
+            return null;
+        }
+
         var access = (MemberAccessExpressionSyntax)call.Expression;
         var name = access.Name.Identifier.ValueText;
-        var options = call.ArgumentList.Arguments.Count == 1 && name == "RentAsync" && call.ArgumentList.Arguments[0].Expression is BaseObjectCreationExpressionSyntax
-            ? call.ArgumentList
-            : ArgumentList();
-        return (old, call.WithExpression(access.WithName(IdentifierName(name.Substring(0, name.Length - "Async".Length)))).WithArgumentList(options).WithTriviaFrom(old));
+        return (old, call.WithExpression(access.WithName(IdentifierName(name.Substring(0, name.Length - "Async".Length)))).WithTriviaFrom(old));
     }
 
     private static bool Rents(InvocationExpressionSyntax call)

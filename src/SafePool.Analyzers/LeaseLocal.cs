@@ -14,7 +14,7 @@ internal static class LeaseLocal
     public static string? WhyLost(ILocalSymbol local, IOperation acquired)
     {
         var names = new List<ILocalSymbol> { local };
-        var root = Root(acquired);
+        var root = acquired.Root();
         var disposes = new HashSet<IOperation>();
         for (var i = 0; i < names.Count && i < MostAliases; i++)
         {
@@ -68,25 +68,5 @@ internal static class LeaseLocal
         return child.Parent is IDeconstructionAssignmentOperation assignment && assignment.Target == child;
     }
 
-    private static bool IsInAnotherFunction(IOperation one, IOperation other) => Function(one) != Function(other);
-
-    private static IOperation? Function(IOperation? operation)
-    {
-        while (operation is not (null or IAnonymousFunctionOperation or ILocalFunctionOperation))
-        {
-            operation = operation.Parent;
-        }
-
-        return operation;
-    }
-
-    private static IOperation Root(IOperation operation)
-    {
-        while (operation.Parent is { } parent)
-        {
-            operation = parent;
-        }
-
-        return operation;
-    }
+    private static bool IsInAnotherFunction(IOperation one, IOperation other) => one.Function() != other.Function();
 }

@@ -13,7 +13,7 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
     {
         // Which pools a method rents from, and which calls are made with a lease in hand; put together when all is known.
         var rents = new ConcurrentDictionary<(IMethodSymbol Method, ISymbol Pool), bool>(PairComparer.Instance);
-        var calls = new ConcurrentBag<(IInvocationOperation Call, ISymbol Pool)>();
+        var calls = new ConcurrentBag<(IMethodSymbol Callee, Location Place, ISymbol Pool)>();
         context.OnRent(
             (operation, rent) =>
             {
@@ -22,7 +22,7 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
                     return;
                 }
 
-                if (operation.ContainingSymbol is IMethodSymbol method && rent.TargetMethod.Name != "TryRent")
+                if (operation.ContainingSymbol is IMethodSymbol method && rent.TargetMethod.Name != "TryRent" && rent.Function() is null)
                 {
                     rents.TryAdd((method, pool), true);
                 }
@@ -31,7 +31,11 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
                 {
                     if (!types.IsRent(call))
                     {
-                        calls.Add((call, pool));
+                        // On the same object, or in a static world: another object has another pool.
+                        if (call.Instance is null or IInstanceReferenceOperation)
+                        {
+                            calls.Add((call.TargetMethod.OriginalDefinition, call.Syntax.GetLocation(), pool));
+                        }
                     }
                     else if (call.TargetMethod.Name != "TryRent" && SymbolEqualityComparer.Default.Equals(PoolOf(call), pool))
                     {
@@ -41,12 +45,11 @@ public sealed class NestedRentAnalyzer() : PoolAnalyzer(Rules.Nested)
             });
         context.RegisterCompilationEndAction(end =>
         {
-            foreach (var (call, pool) in calls)
+            foreach (var (callee, place, pool) in calls)
             {
-                // On the same object, or in a static world: another object has another pool.
-                if (call.Instance is null or IInstanceReferenceOperation && rents.ContainsKey((call.TargetMethod.OriginalDefinition, pool)))
+                if (rents.ContainsKey((callee, pool)))
                 {
-                    end.ReportDiagnostic(Diagnostic.Create(Rules.Nested, call.Syntax.GetLocation(), pool.Name, $" (by '{call.TargetMethod.Name}', which it calls)"));
+                    end.ReportDiagnostic(Diagnostic.Create(Rules.Nested, place, pool.Name, $" (by '{callee.Name}', which it calls)"));
                 }
             }
         });

@@ -65,16 +65,9 @@ public sealed class ReaderLeftEarlyAnalyzer() : PoolAnalyzer(Rules.ReaderLeftEar
         => loop.Body.Descendants().OfType<IInvocationOperation>().Any(call => call.TargetMethod.Name is "Cancel" or "CancelAsync");
 
     /// <summary>Whether it was asked for one row.</summary>
-    private static bool IsShort(ILocalSymbol reader, IOperation operation)
-    {
-        while (operation.Parent is { } parent)
-        {
-            operation = parent;
-        }
-
-        return operation.Descendants().OfType<IVariableDeclaratorOperation>()
+    private static bool IsShort(ILocalSymbol reader, IOperation loop)
+        => loop.Root().Descendants().OfType<IVariableDeclaratorOperation>()
             .Where(declarator => SymbolEqualityComparer.Default.Equals(declarator.Symbol, reader))
             .SelectMany(declarator => declarator.Descendants())
             .Any(part => part is IFieldReferenceOperation { Field.Name: "SingleRow" });
-    }
 }

@@ -108,7 +108,7 @@ public sealed class UsedAfterReturnAnalyzer() : PoolAnalyzer(Rules.UsedAfterRetu
             case ISimpleAssignmentOperation { Target: IMemberReferenceOperation } or IEventAssignmentOperation:
                 return "the function that uses it is stored";
             case IArgumentOperation { Parent: IInvocationOperation { TargetMethod: { Name: "Run" or "StartNew" or "QueueUserWorkItem" or "UnsafeQueueUserWorkItem" or "ContinueWith" } } call }
-                when Destination.Of(call).Fate == Fate.Discarded && call.Parent is not IAwaitOperation && !IsAwaited(call):
+                when Destination.Of(call).Fate == Fate.Discarded && !IsAwaited(call):
                 return "the task that uses it is not awaited";
             default:
                 return null;

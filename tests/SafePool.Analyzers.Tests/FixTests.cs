@@ -15,6 +15,11 @@ public sealed class FixTests
     [InlineData("_ = await pool.RentAsync();", "await using var lease = await pool.RentAsync();")]
     [InlineData("pool.Rent();", "using var lease = pool.Rent();")]
     [InlineData("Action act = () => { var lease = pool.Rent(); Console.WriteLine(lease.Id); }; act();", "Action act = () => { using var lease = pool.Rent(); Console.WriteLine(lease.Id); }; act();")]
+    [InlineData("var connection = pool.Rent().Connection; await UseAsync(connection);", "var connection = pool.Rent().Connection; await UseAsync(connection);")]
+    [InlineData("Action act = () => pool.Rent(); act();", "Action act = () => pool.Rent(); act();")]
+    [InlineData("var task = pool.RentAsync(); Console.WriteLine(task.IsCompleted);", "var task = pool.RentAsync(); Console.WriteLine(task.IsCompleted);")]
+    [InlineData("var lease = 1; Console.WriteLine(lease); pool.Rent();", "var lease = 1; Console.WriteLine(lease); pool.Rent();")]
+    [InlineData("var lease = await pool.RentAsync().ConfigureAwait(false); Console.WriteLine(lease.Id);", "await using var lease = await pool.RentAsync().ConfigureAwait(false); Console.WriteLine(lease.Id);")]
     [InlineData("if (pool.TryRent(out var lease)) { Console.WriteLine(lease.Id); }", "if (pool.TryRent(out var lease)) { Console.WriteLine(lease.Id); }")]
     public Task NotReturned_IsDeclaredWithUsing(string before, string after) => IsAsync(new NotReturnedAnalyzer(), new DeclareWithUsingFix(), before, after);
 
@@ -23,6 +28,8 @@ public sealed class FixTests
     [InlineData("var id = pool.RentAsync().AsTask().GetAwaiter().GetResult().Id;", "var id = (await pool.RentAsync()).Id;")]
     [InlineData("Func<Lease> rent = () => pool.RentAsync().Result;", "Func<Lease> rent = () => pool.Rent();")]
     [InlineData("Func<Lease> rent = () => pool.RentAsync(new RentOptions()).GetAwaiter().GetResult();", "Func<Lease> rent = () => pool.Rent(new RentOptions());")]
+    [InlineData("var given = new RentOptions(); Func<Lease> rent = () => pool.RentAsync(given).AsTask().Result;", "var given = new RentOptions(); Func<Lease> rent = () => pool.RentAsync(given).AsTask().Result;")]
+    [InlineData("Func<CancellationToken, Lease> rent = token => pool.RentAsync(token).AsTask().Result;", "Func<CancellationToken, Lease> rent = token => pool.RentAsync(token).AsTask().Result;")]
     [InlineData("Func<NpgsqlConnection> open = () => pool.OpenConnectionAsync().AsTask().Result;", "Func<NpgsqlConnection> open = () => pool.OpenConnection();")]
     public Task Blocking_BecomesAnAwaitOrASynchronousRent(string before, string after) => IsAsync(new BlockingRentAnalyzer(), new RentWithoutBlockingFix(), before, after);
 

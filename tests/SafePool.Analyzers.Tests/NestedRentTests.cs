@@ -19,6 +19,7 @@ public sealed class NestedRentTests
     [
         """public void A() { using (var one = pool.Rent()) { } using (var two = pool.Rent()) { } }""",
         """public void A(ConnectionPool other) { using var one = pool.Rent(); using var two = other.Rent(); }""",
+        """public void A() { using var one = pool.Rent(); Register(); } private void Register() => Keep(() => pool.Rent()); private static void Keep(Func<Lease> later) { }""",
         """public void A() { using var one = pool.Rent(); if (pool.TryRent(out var two)) { two.Dispose(); } }""",
         """public void A() { var one = pool.Rent(); one.Dispose(); using var two = pool.Rent(); }""",
         """public void A() { using var one = pool.Rent(); Func<Lease> later = () => pool.Rent(); Keep(later); } private static void Keep(object o) { }""",
