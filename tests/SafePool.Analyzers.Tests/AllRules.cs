@@ -14,4 +14,6 @@ internal static class AllRules
     ];
 
     public static string[] Ids { get; } = [.. Analyzers.Select(analyzer => analyzer.SupportedDiagnostics[0].Id)];
+
+    public static DiagnosticAnalyzer Of(string id) => Analyzers[Array.IndexOf(Ids, id)];
 }

@@ -13,7 +13,7 @@ public sealed partial class RulePagesTests
     [MemberData(nameof(Ids))]
     public async Task Page_ShowsWhatIsReportedAndWhatIsNot(string id)
     {
-        var analyzer = AllRules.Analyzers.Single(one => one.SupportedDiagnostics[0].Id == id);
+        var analyzer = AllRules.Of(id);
         var rule = analyzer.SupportedDiagnostics[0];
         var page = await File.ReadAllTextAsync(Source.Path($"docs/rules/{id}.md"), TestContext.Current.CancellationToken);
         var blocks = Block().Matches(page).Select(match => match.Groups["code"].Value).ToArray();

@@ -8,16 +8,10 @@ namespace SafePool.Analyzers.Tests;
 /// <summary>Code with <c>[|marks|]</c> where one analyzer has to say something, and nowhere else.</summary>
 internal static class Verify
 {
-    /// <summary>Statements in an asynchronous method that has a pool and a token.</summary>
-    public static Task StatementsAsync<TAnalyzer>(string statements)
-        where TAnalyzer : DiagnosticAnalyzer, new()
-        => CodeAsync<TAnalyzer>(InMethod(statements));
-
-    public static async Task<IReadOnlyList<Diagnostic>> CodeAsync<TAnalyzer>(string marked, OutputKind kind = OutputKind.DynamicallyLinkedLibrary)
-        where TAnalyzer : DiagnosticAnalyzer, new()
+    public static async Task<IReadOnlyList<Diagnostic>> CodeAsync(DiagnosticAnalyzer analyzer, string marked, OutputKind kind = OutputKind.DynamicallyLinkedLibrary)
     {
         var (code, expected) = Unmark(marked);
-        var said = await Snippets.AnalyzeAsync(Snippets.Compile(code, kind), new TAnalyzer());
+        var said = await Snippets.AnalyzeAsync(Snippets.Compile(code, kind), analyzer);
         Assert.Equal(
             expected.Select(span => code[span.Start..span.End]),
             said.Select(diagnostic => diagnostic.Location.SourceSpan).Select(span => code[span.Start..span.End]));
@@ -25,6 +19,7 @@ internal static class Verify
         return said;
     }
 
+    /// <summary>Statements in an asynchronous method that has a pool.</summary>
     public static string InMethod(string statements) => $$"""
         public class Store(IConnectionPool pool)
         {

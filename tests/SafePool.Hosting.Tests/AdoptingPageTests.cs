@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Transactions;
@@ -17,19 +16,14 @@ using Xunit;
 namespace SafePool.Hosting.Tests;
 
 /// <summary>docs/adopting.md: its code is the code of this file, and the service gives the same answers before and after.</summary>
-public sealed partial class AdoptingPageTests
+public sealed class AdoptingPageTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Fact]
-    public void Snippets_OfThePage_AreTheCodeBelow()
-    {
-        var code = File.ReadAllLines(Here()).Select(line => line.Trim()).ToHashSet(StringComparer.Ordinal);
-        var lines = CSharp().Matches(Page()).SelectMany(match => match.Groups["code"].Value.Split('\n')).Select(line => line.Trim()).ToArray();
+    private static readonly DocumentedPage _page = new("adopting.md");
 
-        Assert.NotEmpty(lines);
-        Assert.All(lines, line => Assert.Contains(line, code));
-    }
+    [Fact]
+    public void Snippets_OfThePage_AreTheCodeBelow() => _page.AssertIsCompiled();
 
     [Theory]
     [InlineData("/dapper")]
@@ -131,7 +125,7 @@ public sealed partial class AdoptingPageTests
     [Fact]
     public async Task Keywords_OfThePage_AreTheOptionsThatItSays()
     {
-        var keywords = Regex.Matches(Page(), @"^\| `(?<keyword>[A-Z][A-Za-z ]+=[^`]+)` \|", RegexOptions.Multiline).Select(match => match.Groups["keyword"].Value).ToArray();
+        var keywords = Regex.Matches(_page.Text, @"^\| `(?<keyword>[A-Z][A-Za-z ]+=[^`]+)` \|", RegexOptions.Multiline).Select(match => match.Groups["keyword"].Value).ToArray();
         Assert.Equal(7, keywords.Length);
 
         await using var pool = ConnectionPool.Create($"Host=localhost;{string.Join(';', keywords)}");
@@ -147,7 +141,7 @@ public sealed partial class AdoptingPageTests
     [Fact]
     public async Task OtherKeywords_OfThePage_DoWhatItSays()
     {
-        Assert.Contains("`Command Timeout=11` stays", Page(), StringComparison.Ordinal);
+        Assert.Contains("`Command Timeout=11` stays", _page.Text, StringComparison.Ordinal);
 
         await using var pool = ConnectionPool.Create("Host=a,b,c;Timeout=6;Command Timeout=11;Connection Pruning Interval=3;Enlist=false;Include Error Detail=true");
         await using var bare = ConnectionPool.Create("Host=localhost");
@@ -161,7 +155,7 @@ public sealed partial class AdoptingPageTests
     [Fact]
     public async Task Configuration_OfThePage_Binds()
     {
-        var json = Regex.Match(Page(), "```json\n(?<code>.*?)```", RegexOptions.Singleline).Groups["code"].Value;
+        var json = _page.Json;
         var builder = Web.CreateBuilder();
         builder.Configuration.AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes(json)));
         builder.Services.AddSafePool(builder.Configuration.GetSection("SafePool"));
@@ -267,13 +261,6 @@ public sealed partial class AdoptingPageTests
         app.MapGet("/ef", async (CatalogContext context, CancellationToken cancellationToken)
             => await context.Relations.Where(relation => relation.Name == "pg_class").Select(relation => relation.Name).SingleAsync(cancellationToken));
     }
-
-    private static string Page() => File.ReadAllText(Path.Combine(Path.GetDirectoryName(Here())!, "../../docs/adopting.md"));
-
-    private static string Here([CallerFilePath] string path = "") => path;
-
-    [GeneratedRegex("```csharp\n(?<code>.*?)```", RegexOptions.Singleline)]
-    private static partial Regex CSharp();
 
     /// <summary>Something that every server has.</summary>
     internal sealed class CatalogContext(DbContextOptions<CatalogContext> options) : DbContext(options)

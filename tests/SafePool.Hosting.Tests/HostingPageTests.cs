@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Builder;
@@ -12,23 +11,18 @@ using Xunit;
 namespace SafePool.Hosting.Tests;
 
 /// <summary>docs/hosting.md: its code is the code of this file, its configuration binds, its table is that of the library.</summary>
-public sealed partial class HostingPageTests
+public sealed class HostingPageTests
 {
-    [Fact]
-    public void Snippets_OfThePage_AreTheCodeBelow()
-    {
-        var code = File.ReadAllLines(Here()).Select(line => line.Trim()).ToHashSet(StringComparer.Ordinal);
-        var lines = CSharp().Matches(Page()).SelectMany(match => match.Groups["code"].Value.Split('\n')).Select(line => line.Trim()).ToArray();
+    private static readonly DocumentedPage _page = new("hosting.md");
 
-        Assert.NotEmpty(lines);
-        Assert.All(lines, line => Assert.Contains(line, code));
-    }
+    [Fact]
+    public void Snippets_OfThePage_AreTheCodeBelow() => _page.AssertIsCompiled();
 
     [Fact]
     public async Task Service_OfThePage_WorksWithItsConfiguration()
     {
         var server = await Web.ServerAsync();
-        var json = Json().Match(Page()).Groups["code"].Value;
+        var json = _page.Json;
         await using var app = Service(["--urls", "http://127.0.0.1:0"], json, server);
         await app.StartAsync(TestContext.Current.CancellationToken);
         using var client = Web.Client(app);
@@ -46,7 +40,7 @@ public sealed partial class HostingPageTests
     [InlineData("is refused", false)]
     public void Table_OfWhatCanChange_IsThatOfTheLibrary(string row, bool live)
     {
-        var options = Regex.Match(Page(), @$"^\| {row} \| (?<names>.*) \|$", RegexOptions.Multiline).Groups["names"].Value;
+        var options = Regex.Match(_page.Text, @$"^\| {row} \| (?<names>.*) \|$", RegexOptions.Multiline).Groups["names"].Value;
 
         Assert.Equal(
             Reconfiguration.Names.Where(name => Reconfiguration.IsLive(name) == live),
@@ -83,14 +77,4 @@ public sealed partial class HostingPageTests
         // … restart the server, move it, rename the database …
         pool.Resume();
     }
-
-    private static string Page() => File.ReadAllText(Path.Combine(Path.GetDirectoryName(Here())!, "../../docs/hosting.md"));
-
-    private static string Here([CallerFilePath] string path = "") => path;
-
-    [GeneratedRegex("```csharp\n(?<code>.*?)```", RegexOptions.Singleline)]
-    private static partial Regex CSharp();
-
-    [GeneratedRegex("```json\n(?<code>.*?)```", RegexOptions.Singleline)]
-    private static partial Regex Json();
 }
