@@ -51,8 +51,10 @@ internal sealed class PathFinder(
             return;
         }
 
-        // One at a time, or they would take the pooler's free backends away from each other. Who blocks must not wait for who needs a thread of the pool.
-        var hasTurn = blocking ? _turn.Wait(TimeSpan.Zero, CancellationToken.None) : await TakeTurnAsync(cancellationToken).ConfigureAwait(false);
+        // One at a time, or they would take the pooler's free backends away from each other. Who blocks must not wait for ever for who needs a thread of the pool.
+        var hasTurn = blocking
+            ? _turn.Wait(_survey.Patience, CancellationToken.None)
+            : await TakeTurnAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (path.IsKnown || source != server.Current)

@@ -23,7 +23,8 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
     // For the second connection. A pooler in which all backends are in use would keep it waiting for minutes.
     private static readonly TimeSpan _longest = TimeSpan.FromSeconds(1);
 
-    private readonly TimeSpan _patience = settings.ConnectTimeout / 2 < _longest ? settings.ConnectTimeout / 2 : _longest;
+    /// <summary>Gets how long a survey takes at most: a second, or half of <see cref="PoolSettings.ConnectTimeout"/>.</summary>
+    public TimeSpan Patience { get; } = settings.ConnectTimeout / 2 < _longest ? settings.ConnectTimeout / 2 : _longest;
 
     /// <summary>Never throws but for cancellation and what the first connection says.</summary>
     public async ValueTask<PathKind> FindKindAsync(
@@ -34,7 +35,7 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
             return PathKind.TransactionPooler;
         }
 
-        using var timeout = new CancellationTokenSource(_patience, clock);
+        using var timeout = new CancellationTokenSource(Patience, clock);
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, timeout.Token);
         try
         {

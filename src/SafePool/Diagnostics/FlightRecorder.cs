@@ -14,7 +14,8 @@ namespace SafePool.Diagnostics;
 /// </para>
 /// <para>
 /// Thread-safety: a writer takes a number, then marks its entry as being written, writes, and marks it with the number. A reader takes entries whose mark
-/// is the same before and after. Two writers meet in one entry only when one of them sleeps for a whole round; that entry may then be wrong, nothing else.
+/// is the same before and after. Two writers meet in one entry only when one of them sleeps for a whole round: whoever finds the other's mark leaves it
+/// alone, so an event may be missing, but none is made of two.
 /// </para>
 /// </remarks>
 internal sealed class FlightRecorder(LeaseLedger ledger, PoolClock clock)
@@ -27,11 +28,16 @@ internal sealed class FlightRecorder(LeaseLedger ledger, PoolClock clock)
 
     public void Record(FlightEventKind kind, int place = -1, long leaseId = 0, in RentSite site = default)
     {
+        var happened = new FlightEvent(clock.Exact, kind, place, leaseId, site);
         var number = Interlocked.Increment(ref _recorded);
         ref var entry = ref _ring[number & (Capacity - 1)];
-        Volatile.Write(ref entry.Number, BeingWritten);
-        Volatile.WriteBarrier();
-        entry.Event = new FlightEvent(clock.Exact, kind, place, leaseId, site);
+        var before = Volatile.Read(ref entry.Number);
+        if (before == BeingWritten || before > number || Interlocked.CompareExchange(ref entry.Number, BeingWritten, before) != before)
+        {
+            return;
+        }
+
+        entry.Event = happened;
         Volatile.Write(ref entry.Number, number);
     }
 

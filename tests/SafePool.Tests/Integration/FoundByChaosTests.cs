@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Npgsql;
 using SafePool.TestKit;
+using SafePool.Tests.Poolers;
 using Xunit;
 
 namespace SafePool.Tests.Integration;
@@ -208,5 +209,24 @@ public sealed class FoundByChaosTests
 
         static async ValueTask BreakAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
             => await Record.ExceptionAsync(() => connection.DoAsync("SELECT pg_terminate_backend(pg_backend_pid())"));
+    }
+
+    /// <summary>Callers who block do not wait for those who need a thread of the pool. For each other they do: one survey is under way, not one for each.</summary>
+    [Fact]
+    public async Task Rent_FromSeveralThreadsBehindAPoolerAtFirst_TakesOneSurveyForAll()
+    {
+        const int Size = 4;
+        await using var gateway = await Gateway.BouncerAsync(PoolMode.Session);
+        await using var proxy = TcpProxy.Start(gateway.ConnectionString);
+        proxy.Delay = TimeSpan.FromMilliseconds(20);
+        await using var pooled = await gateway.PoolAsync(options => (options.MaxSize, options.WatchServer) = (Size, false), text => text.Port = proxy.Port);
+
+        var leases = await Task.WhenAll(Enumerable.Range(0, Size).Select(_ => Task.Factory.StartNew(() => pooled.Pool.Rent(), TaskCreationOptions.LongRunning)));
+
+        Assert.InRange(proxy.PeakConnections, Size, Size + 1);
+        foreach (var lease in leases)
+        {
+            lease.Dispose();
+        }
     }
 }
