@@ -10,14 +10,13 @@ namespace SafePool.Breaker;
 /// </remarks>
 internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
 {
-    private const long Never = long.MaxValue;
     private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly Lock _gate = new();
     private bool _isFull;
     private int _had;
-    private long _nextTry = Never;
+    private long _nextTry;
     private long _lastRefusal = long.MinValue;
     private TimeSpan _pause = _firstPause;
 
@@ -32,7 +31,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
             lock (_gate)
             {
                 return !_isFull ? null
-                    : _nextTry == Never || _nextTry <= clock.Exact ? TimeSpan.Zero
+                    : gate.Limit > _had || _nextTry <= clock.Exact ? TimeSpan.Zero
                     : clock.Until(_nextTry);
             }
         }
@@ -57,8 +56,6 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
             gate.Limit = _had = counts.Connections;
             if (begunAt <= _lastRefusal)
             {
-                // The one that was to be tried has just been taken back, and may never have been: then nothing else would ask again.
-                _nextTry = _nextTry == Never ? clock.After(clock.Exact, _pause) : _nextTry;
                 return false;
             }
 
@@ -81,23 +78,27 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
                 return false;
             }
 
-            _had = connections;
-            _pause = _firstPause;
-            _isFull = gate.Limit < gate.Size;
-            _nextTry = _isFull ? clock.Exact : Never;
-            return !_isFull;
+            if (connections >= gate.Size)
+            {
+                ForgetLocked();
+                return true;
+            }
+
+            (_had, _pause, _nextTry) = (connections, _firstPause, clock.Exact);
+            return false;
         }
     }
 
     /// <summary>Somebody would like one more: lets one be tried if it is time.</summary>
+    /// <remarks>One more than there are, which may be more than it was asked about: opens that had begun before it refused one can succeed afterwards.</remarks>
     public void TryForOneMore()
     {
         lock (_gate)
         {
-            if (clock.Exact >= _nextTry)
+            if (_isFull && clock.Exact >= _nextTry)
             {
-                gate.Limit++;
-                _nextTry = Never;
+                gate.Limit = Math.Max(_had, gate.Read().Connections) + 1;
+                _nextTry = clock.After(clock.Exact, _pause);
             }
         }
     }
@@ -127,7 +128,6 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         gate.Limit = gate.Size;
         _isFull = false;
-        _nextTry = Never;
         _pause = _firstPause;
     }
 }

@@ -162,6 +162,33 @@ public sealed class ServerRoomTests
         Assert.Equal(3, gate.Limit);
     }
 
+    /// <summary>Found by chaos (seed 50143390): opens that were granted after one was refused left the pool at its size of then for ever.</summary>
+    [Fact]
+    public async Task RentAsync_OpensWereGrantedAfterAnotherWasRefused_GrowsBackAllTheSame()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.MaxConcurrentOpens, options.AcquireTimeout) = (6, 3, TimeSpan.FromMinutes(10)));
+        await scripted.RentManyAsync(1);
+        scripted.Source.HoldOpens = true;
+        var rents = Enumerable.Range(0, 5).Select(_ => scripted.BeginRent()).ToArray();
+        await scripted.Source.PendingOpensReachAsync(3);
+        scripted.Source.FailNextOpen(_full);
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 1);
+        scripted.Source.CompleteNextOpen();
+        await scripted.UntilAsync(pool => pool.Leased == 2);
+        scripted.Source.CompleteNextOpen();
+        await scripted.UntilAsync(pool => pool.Leased == 3);
+
+        scripted.Source.HoldOpens = false;
+        for (var second = 0; second < 40 && scripted.Snapshot.Leased < 6; second++)
+        {
+            scripted.Tick(4);
+            await scripted.UntilAsync(pool => pool.Opening == 0);
+        }
+
+        Assert.Equal((6, 6), (scripted.Snapshot.Leased, scripted.Snapshot.EffectiveMaxSize));
+        await Task.WhenAll(rents);
+    }
+
     private static ServerCensus Census() => new()
     {
         MaxConnections = 100,
