@@ -75,10 +75,15 @@ internal readonly struct Destination
                     return call.TargetMethod.Name is "Dispose" or "DisposeAsync" or "Close" or "CloseAsync"
                         ? new(Fate.Disposed, call)
                         : new(Fate.Used, call, member: call.TargetMethod.Name);
+                case IPropertyReferenceOperation { Property: { Name: "Lease", ContainingType.Name: "RentOutcome" } } lease when lease.Instance == value:
+                    // Whether there is one was asked somewhere before: its ways are not followed.
+                    return Of(lease) is { Fate: Fate.Used } used ? used : new(Fate.Escapes, lease);
                 case IMemberReferenceOperation member when member.Instance == value:
                     return new(Fate.Used, member, member: member.Member.Name);
                 case IArgumentOperation { Parent: IInvocationOperation { TargetMethod: { IsExtensionMethod: true } extension } call } when call.Arguments[0] == parent:
                     return new(Fate.Used, call, member: extension.Name);
+                case IIsPatternOperation match when match.Value == value && Declared(match.Pattern) is ILocalSymbol local:
+                    return new(Fate.Kept, match, local);
                 case IBinaryOperation or IIsPatternOperation or IIsTypeOperation:
                     return new(Fate.Used, parent);
                 default:
@@ -86,6 +91,15 @@ internal readonly struct Destination
             }
         }
     }
+
+    /// <summary>What a pattern calls the whole of what it matches.</summary>
+    private static ISymbol? Declared(IPatternOperation pattern) => pattern switch
+    {
+        IDeclarationPatternOperation declaration => declaration.DeclaredSymbol,
+        IRecursivePatternOperation recursive => recursive.DeclaredSymbol,
+        INegatedPatternOperation negated => Declared(negated.Pattern),
+        _ => null,
+    };
 
     /// <summary>What becomes of one part of a tuple that is taken apart.</summary>
     private static Destination Part(IOperation target, int index, IOperation whole)

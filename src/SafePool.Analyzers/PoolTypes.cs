@@ -9,7 +9,7 @@ namespace SafePool.Analyzers;
 /// <summary>SafePool's types in a compilation, by name: the analyzers must not reference it.</summary>
 internal sealed class PoolTypes
 {
-    private static readonly ImmutableHashSet<string> _rents = ImmutableHashSet.Create("RentAsync", "Rent", "TryRent", "OpenConnectionAsync", "OpenConnection");
+    private static readonly ImmutableHashSet<string> _rents = ImmutableHashSet.Create("RentAsync", "Rent", "TryRent", "TryRentAsync", "OpenConnectionAsync", "OpenConnection");
 
     private static readonly ImmutableArray<string> _factories = ImmutableArray.Create("Rent", "Acquire", "Create", "Open", "Make", "Take", "Begin");
 

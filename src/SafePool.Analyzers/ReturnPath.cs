@@ -21,7 +21,7 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
 
     public bool IsSafeAfter(IOperation acquired)
     {
-        if (acquired is IInvocationOperation { Type.SpecialType: SpecialType.System_Boolean } attempt && Branch(attempt) is { } taken)
+        if (acquired is IInvocationOperation { Type.SpecialType: SpecialType.System_Boolean } or IIsPatternOperation && Branch(acquired) is { } taken)
         {
             return Walk(taken.Inside) == Step.Settles || (taken.Inside.Count == 0 && IsSafeFrom(taken.Choice));
         }
@@ -106,11 +106,18 @@ internal sealed class ReturnPath(HashSet<IOperation> disposes)
             && statement.DescendantsAndSelf().Any(operation => operation is IInvocationOperation or IObjectCreationOperation or IThrowOperation
                 or IAwaitOperation or IReturnOperation or IBranchOperation or IForEachLoopOperation);
 
-    /// <summary>What is done when a call of TryRent, or another that hands a lease out, says yes: a branch, or what comes after one that leaves.</summary>
-    private static (IReadOnlyList<IOperation> Inside, IOperation Choice)? Branch(IInvocationOperation attempt) => attempt.Parent switch
+    /// <summary>What is done when a call of TryRent, another that hands a lease out, or a pattern says yes: a branch, or what comes after one that leaves.</summary>
+    private static (IReadOnlyList<IOperation> Inside, IOperation Choice)? Branch(IOperation attempt)
     {
-        IConditionalOperation choice when choice.Condition == attempt => (new[] { choice.WhenTrue }, choice),
-        IUnaryOperation { OperatorKind: UnaryOperatorKind.Not, Parent: IConditionalOperation choice } => (Array.Empty<IOperation>(), choice),
-        _ => null,
-    };
+        var saysNo = attempt is IIsPatternOperation { Pattern: INegatedPatternOperation };
+        var question = attempt;
+        if (question.Parent is IUnaryOperation { OperatorKind: UnaryOperatorKind.Not } not)
+        {
+            (saysNo, question) = (!saysNo, not);
+        }
+
+        return question.Parent is not IConditionalOperation choice || choice.Condition != question ? null
+            : saysNo ? (Array.Empty<IOperation>(), choice)
+            : (new[] { choice.WhenTrue }, choice);
+    }
 }

@@ -184,6 +184,21 @@ public sealed class ConnectionPool : IConnectionPool
     }
 
     /// <inheritdoc/>
+    public ValueTask<RentOutcome> TryRentAsync(
+        RentOptions? options = null,
+        CancellationToken cancellationToken = default,
+        [CallerMemberName] string member = "",
+        [CallerFilePath] string file = "",
+        [CallerLineNumber] int line = 0)
+    {
+        var site = new RentSite(member, file, line);
+        LeaseSlot? slot = null;
+        return options is null && !cancellationToken.IsCancellationRequested && TryTake(out slot)
+            ? new ValueTask<RentOutcome>(new RentOutcome(slot.Issue(site)))
+            : _desk.TryRentAsync(site, options, slot, cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<NpgsqlConnection> OpenConnectionAsync(
         CancellationToken cancellationToken = default,
         [CallerMemberName] string member = "",

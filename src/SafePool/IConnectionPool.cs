@@ -80,6 +80,28 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0);
 
+    /// <summary>Rents a connection like <see cref="RentAsync(CancellationToken, string, string, int)"/>, but tells a refusal as a result.</summary>
+    /// <remarks>
+    /// For callers that shed load: a thrown exception costs a thousand times what a refusal does. What is not the pool's own answer is thrown all the same: a connection that could
+    /// not be opened, a cancelled token, an option out of range.
+    /// </remarks>
+    /// <param name="options">What this rent does differently, if anything.</param>
+    /// <param name="cancellationToken">Gives up the place in the queue. A connection that is being opened is kept for the next caller.</param>
+    /// <param name="member">Filled in by the compiler: named in reports about this lease.</param>
+    /// <param name="file">Filled in by the compiler: its name, without the path, is in reports about this lease.</param>
+    /// <param name="line">Filled in by the compiler: named in reports about this lease.</param>
+    /// <returns>A lease, or the reason why not. Dispose it, best by <c>using</c>.</returns>
+    /// <exception cref="ArgumentException">An option is out of range.</exception>
+    /// <exception cref="NpgsqlException">A connection could not be opened.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    /// <exception cref="InvalidOperationException">The <c>TransactionScope</c> in force has been completed already.</exception>
+    ValueTask<RentOutcome> TryRentAsync(
+        RentOptions? options = null,
+        CancellationToken cancellationToken = default,
+        [CallerMemberName] string member = "",
+        [CallerFilePath] string file = "",
+        [CallerLineNumber] int line = 0);
+
     /// <summary>Rents a connection as a plain <see cref="NpgsqlConnection"/>: a drop-in for <see cref="NpgsqlDataSource.OpenConnectionAsync"/>.</summary>
     /// <remarks>
     /// Closing or disposing it returns it; opening it again is refused. Unlike a <see cref="Lease"/> it cannot be found when it is lost, a

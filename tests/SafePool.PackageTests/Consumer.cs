@@ -19,6 +19,12 @@ internal sealed class Consumer(string directory, string cache, string version)
     /// <returns>What was said.</returns>
     public Task<string> PublishAsync() => Dotnet.RunAsync(directory, _environment, "publish", "-c", "Release", "--use-current-runtime", "-o", Output);
 
+    /// <summary>Lets the fix of a rule put right what the rule refuses, as an editor would.</summary>
+    public Task FixAsync(string rule) => Dotnet.RunAsync(directory, _environment, "format", "analyzers", "--diagnostics", rule, "--severity", "error");
+
+    /// <summary>Reads a file.</summary>
+    public Task<string> ReadAsync(string file) => File.ReadAllTextAsync(Path.Combine(directory, file));
+
     /// <summary>The published program, not started yet.</summary>
     public ProcessStartInfo Program(params string[] arguments)
         => Dotnet.Describe(Path.Combine(Output, Path.GetFileName(directory)), Output, new Dictionary<string, string>(), arguments);

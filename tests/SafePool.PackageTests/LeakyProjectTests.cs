@@ -2,7 +2,7 @@ using Xunit;
 
 namespace SafePool.PackageTests;
 
-/// <summary>A new project that forgets a lease: the compiler refuses it, though it references the pool only through another package; put right, it builds.</summary>
+/// <summary>A new project that forgets a lease: the compiler refuses it, though it references the pool only through another package; put right by the rule's own fix, it builds.</summary>
 public sealed class LeakyProjectTests(Feed feed)
 {
     private const string Leaky = """
@@ -25,7 +25,7 @@ public sealed class LeakyProjectTests(Feed feed)
         """;
 
     [Fact]
-    public async Task LeakyProject_DoesNotCompile_AndDoesWithAUsing()
+    public async Task LeakyProject_DoesNotCompile_AndDoesOnceItsFixWasApplied()
     {
         var consumer = await feed.CreateConsumerAsync("Leaky");
         await consumer.WriteAsync("Program.cs", Leaky);
@@ -33,7 +33,9 @@ public sealed class LeakyProjectTests(Feed feed)
         var refused = await Assert.ThrowsAsync<InvalidOperationException>(consumer.PublishAsync);
         Assert.Contains("Program.cs(10,31): error SFP0001: This lease is not returned: nothing disposes 'lease'. Declare it with 'using'.", refused.Message, StringComparison.Ordinal);
 
-        await consumer.WriteAsync("Program.cs", Leaky.Replace("var lease", "await using var lease", StringComparison.Ordinal));
+        await consumer.FixAsync("SFP0001");
+
+        Assert.Equal(Leaky.Replace("var lease", "await using var lease", StringComparison.Ordinal), await consumer.ReadAsync("Program.cs"));
         await consumer.PublishAsync();
         Assert.Equal("built", (await Shell.RunAsync(consumer.Program())).Trim());
     }

@@ -58,6 +58,9 @@ internal sealed class ScriptedPool : IAsyncDisposable
             ? Pool.RentAsync().AsTask()
             : Pool.RentAsync(new RentOptions { AcquireTimeout = acquireTimeout }).AsTask();
 
+    /// <summary>The same for a rent that tells a refusal as a result.</summary>
+    public Task<RentOutcome> BeginTryRent(RentOptions? options = null) => Pool.TryRentAsync(options).AsTask();
+
     /// <summary>Rents several connections, one after the other, and keeps them from being collected.</summary>
     public async Task<Lease[]> RentManyAsync(int count)
     {

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Errors;
+using SafePool.Leases;
 using SafePool.Maintenance;
 using SafePool.Telemetry;
 
@@ -23,10 +24,11 @@ internal sealed class ExhaustionEpisode(string poolName, ILogger logger, PoolClo
     private long _failed;
 
     /// <summary>A rent has failed.</summary>
-    public void Note(PoolException error)
+    public void Note(Refusal refusal)
     {
         if (IsNews())
         {
+            var error = refusal.ToException();
             var holders = string.Concat(error.Snapshot.Holders.Select(holder => $"{Environment.NewLine}   {holder}: {LeakSentences.Doing(holder)}"));
             Log.Exhausted(logger, error.Message, holders);
             if (logger.IsEnabled(LogLevel.Information))

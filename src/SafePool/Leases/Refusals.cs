@@ -4,103 +4,109 @@ using SafePool.Diagnostics;
 
 namespace SafePool.Leases;
 
-/// <summary>Tells the callers that got no lease why, each in an exception of its own.</summary>
+/// <summary>Tells the callers that got no lease why.</summary>
 internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, ExhaustionEpisode episode)
 {
+    /// <summary>Whether a request that ended like this can be told so without an exception: it was the pool that said no.</summary>
+    public static bool IsRefusal(AdmissionOutcome outcome) => outcome is not (AdmissionOutcome.Cancelled or AdmissionOutcome.Failed);
+
     /// <summary>The exception for a request that ended like this; throws it itself where it was thrown before.</summary>
     public Exception Of(AdmissionResult admission, in RentRequest request, long begun)
     {
-        var error = Explain(admission, request, begun);
-        parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, error);
-        if (admission.Outcome == AdmissionOutcome.Failed)
+        if (IsRefusal(admission.Outcome))
         {
+            return Refuse(admission, request, begun).ToException();
+        }
+
+        if (admission.Error is { } error)
+        {
+            parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, error);
+
             // As it was thrown, with its own stack.
             ExceptionDispatchInfo.Throw(error);
         }
 
-        return error;
+        parts.Recorder.Record(FlightEventKind.Cancelled, site: request.Site);
+        var cancelled = new OperationCanceledException(request.CancellationToken);
+        parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, cancelled);
+        return cancelled;
+    }
+
+    /// <summary>Takes down that a request was refused.</summary>
+    public Refusal Refuse(AdmissionResult admission, in RentRequest request, long begun)
+    {
+        Count(admission.Outcome, request.Site);
+        var waited = parts.Clock.Since(begun);
+        var refusal = new Refusal(this, ReasonOf(admission), admission, request.Who, waited);
+        parts.Telemetry.Refused(waited, admission.HasWaited, refusal);
+        if (refusal.Reason is RefusalReason.Exhausted or RefusalReason.Rejected)
+        {
+            episode.Note(refusal);
+        }
+
+        return refusal;
     }
 
     public PoolClosedException Closed() => new(Snapshots.Of(parts));
 
-    private Exception Explain(AdmissionResult admission, in RentRequest request, long begun)
+    /// <summary>The exception that says it, with the counts of then.</summary>
+    public PoolException Explain(Refusal refusal)
     {
-        if (admission is { Counts.IsPaused: true, Outcome: AdmissionOutcome.TimedOut or AdmissionOutcome.Rejected })
+        if (refusal.Reason == RefusalReason.Closed)
         {
-            return Paused(admission, request, begun);
+            return Closed();
         }
 
-        switch (admission.Outcome)
+        var admission = refusal.Admission;
+        var pool = Snapshots.Of(parts, admission.Counts);
+        return refusal.Reason switch
         {
-            case AdmissionOutcome.Cancelled:
-                parts.Recorder.Record(FlightEventKind.Cancelled, site: request.Site);
-                return new OperationCanceledException(request.CancellationToken);
-            case AdmissionOutcome.Failed:
-                return admission.Error!;
-            case AdmissionOutcome.Closed:
-                return Closed();
-            case AdmissionOutcome.Rejected:
-                parts.Totals.CountRejected();
-                parts.Recorder.Record(FlightEventKind.Rejected, site: request.Site);
-                return Told(Rejection(admission.Counts, request));
-            case AdmissionOutcome.CircuitOpen:
-                parts.Totals.CountRejected();
-                return new CircuitOpenException(Snapshots.Of(parts, admission.Counts), parts.Breaker.FailingFor, parts.Breaker.RetryAfter, parts.Opens.LastFailure);
-            case AdmissionOutcome.Stuck:
-                parts.Totals.CountRejected();
-                parts.Recorder.Record(FlightEventKind.Rejected, site: request.Site);
-                return OutOfTime(admission, request, parts.Clock.Since(begun));
-            default:
-                parts.Totals.CountTimeout();
-                parts.Recorder.Record(FlightEventKind.TimedOut, site: request.Site);
-                return OutOfTime(admission, request, parts.Clock.Since(begun));
-        }
+            RefusalReason.Paused => new PoolPausedException(pool, admission.Outcome == AdmissionOutcome.TimedOut ? refusal.Waited : TimeSpan.Zero),
+            RefusalReason.CircuitOpen => new CircuitOpenException(pool, parts.Breaker.FailingFor, parts.Breaker.RetryAfter, parts.Opens.LastFailure),
+            RefusalReason.Rejected => new PoolRejectedException(pool, parts.Settings.MaxWaiters, Diagnose()),
+            RefusalReason.Exhausted => new PoolExhaustedException(pool, refusal.Waited, Diagnose(), parts.Room.RetryAfter),
+            _ => new ConnectTimeoutException(pool, PhaseOf(admission), refusal.Waited, Diagnose()),
+        };
+
+        Diagnosis Diagnose() => diagnostician.Diagnose(admission.Counts, pool.Holders, refusal.Who, admission.Outcome == AdmissionOutcome.Deadlocked);
     }
 
-    private PoolPausedException Paused(AdmissionResult admission, in RentRequest request, long begun)
-    {
-        var isTimeout = admission.Outcome == AdmissionOutcome.TimedOut;
-        if (isTimeout)
-        {
-            parts.Totals.CountTimeout();
-        }
-        else
-        {
-            parts.Totals.CountRejected();
-        }
+    private static AcquirePhase PhaseOf(AdmissionResult admission)
+        => admission.Phase == AcquirePhase.Probing ? AcquirePhase.Probing
+            : admission.Counts.Opening > 0 ? AcquirePhase.Opening
+            : AcquirePhase.Queued;
 
-        parts.Recorder.Record(isTimeout ? FlightEventKind.TimedOut : FlightEventKind.Rejected, site: request.Site);
-        return new PoolPausedException(Snapshots.Of(parts, admission.Counts), isTimeout ? parts.Clock.Since(begun) : TimeSpan.Zero);
-    }
+    private RefusalReason ReasonOf(AdmissionResult admission) => admission.Outcome switch
+    {
+        AdmissionOutcome.Closed => RefusalReason.Closed,
+        AdmissionOutcome.CircuitOpen => RefusalReason.CircuitOpen,
+        AdmissionOutcome.TimedOut or AdmissionOutcome.Rejected when admission.Counts.IsPaused => RefusalReason.Paused,
+        AdmissionOutcome.Rejected => RefusalReason.Rejected,
+        _ => IsExhausted(admission) ? RefusalReason.Exhausted : RefusalReason.ConnectTimeout,
+    };
 
     /// <summary>With room left in the pool it was the server that was waited for, not a lease; unless the server has no room for another one.</summary>
-    private PoolException OutOfTime(AdmissionResult admission, in RentRequest request, TimeSpan waited)
+    private bool IsExhausted(AdmissionResult admission)
+        => admission.Phase != AcquirePhase.Probing
+            && (admission.Counts.Leased + admission.Counts.Quarantined >= admission.Counts.Size || (admission.Counts.Leased > 0 && parts.Room.IsFull));
+
+    private void Count(AdmissionOutcome outcome, in RentSite site)
     {
-        var pool = Snapshots.Of(parts, admission.Counts);
-        var diagnosis = diagnostician.Diagnose(
-            admission.Counts, pool.Holders, request.Who, admission.Outcome == AdmissionOutcome.Deadlocked);
-        var isFull = pool.Leased + pool.Quarantined >= pool.MaxSize || (pool.Leased > 0 && parts.Room.IsFull);
-        if (admission.Phase == AcquirePhase.Probing)
+        switch (outcome)
         {
-            return new ConnectTimeoutException(pool, AcquirePhase.Probing, waited, diagnosis);
+            case AdmissionOutcome.Closed:
+                break;
+            case AdmissionOutcome.CircuitOpen:
+                parts.Totals.CountRejected();
+                break;
+            case AdmissionOutcome.Rejected or AdmissionOutcome.Stuck:
+                parts.Totals.CountRejected();
+                parts.Recorder.Record(FlightEventKind.Rejected, site: site);
+                break;
+            default:
+                parts.Totals.CountTimeout();
+                parts.Recorder.Record(FlightEventKind.TimedOut, site: site);
+                break;
         }
-
-        return isFull
-            ? Told(new PoolExhaustedException(pool, waited, diagnosis, parts.Room.RetryAfter))
-            : new ConnectTimeoutException(pool, pool.Opening > 0 ? AcquirePhase.Opening : AcquirePhase.Queued, waited, diagnosis);
-    }
-
-    private PoolRejectedException Rejection(GateCounts counts, in RentRequest request)
-    {
-        var pool = Snapshots.Of(parts, counts);
-        return new PoolRejectedException(
-            pool, parts.Settings.MaxWaiters, diagnostician.Diagnose(counts, pool.Holders, request.Who, isDeadlock: false));
-    }
-
-    private T Told<T>(T exhaustion)
-        where T : PoolException
-    {
-        episode.Note(exhaustion);
-        return exhaustion;
     }
 }

@@ -1,4 +1,5 @@
 using System.Data;
+using System.Runtime.CompilerServices;
 using System.Transactions;
 using Npgsql;
 using SafePool.Admission;
@@ -42,7 +43,15 @@ internal sealed class RentDesk
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
     public ValueTask<Lease> RentAsync(
         RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
-        => RentAsync(site, options, blocking, held, onto: null, cancellationToken);
+        => RentAsync(site, options, blocking, held, onto: null, refused: null, cancellationToken);
+
+    /// <summary>The same for a caller who wants to be told of a refusal, not to catch it.</summary>
+    public ValueTask<RentOutcome> TryRentAsync(RentSite site, RentOptions? options, LeaseSlot? held, CancellationToken cancellationToken)
+    {
+        // Not async itself: what a rent leaves in the flow would not outlive the method.
+        var refused = new StrongBox<Refusal?>();
+        return OutcomeAsync(RentAsync(site, options, blocking: false, held, onto: null, refused, cancellationToken), refused);
+    }
 
     /// <inheritdoc cref="RentsInTransactions.Prepare"/>
     public void PrepareForTransactions() => _enlisted.Prepare();
@@ -50,7 +59,7 @@ internal sealed class RentDesk
     /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
     public ValueTask<Lease> RentOntoAsync(
         NpgsqlConnection onto, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
-        => RentAsync(site, options, blocking, held: null, onto, cancellationToken);
+        => RentAsync(site, options, blocking, held: null, onto, refused: null, cancellationToken);
 
     /// <summary>Makes a lease of a connection that was opened past the pool, onto a connection at rest, and is in a place that the caller holds.</summary>
     public ValueTask<Lease> IssueAsync(LeaseSlot held, RentSite site, RentOptions? options)
@@ -89,19 +98,25 @@ internal sealed class RentDesk
     }
 
     private ValueTask<Lease> RentAsync(
-        RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, NpgsqlConnection? onto, CancellationToken cancellationToken)
+        RentSite site,
+        RentOptions? options,
+        bool blocking,
+        LeaseSlot? held,
+        NpgsqlConnection? onto,
+        StrongBox<Refusal?>? refused,
+        CancellationToken cancellationToken)
     {
         // On the caller's own stack and in its own context: after the first await it is too late for both.
         var calls = _parts.Watch.CallsOf(site);
         var ambient = held is null ? _enlisted.Ambient() : null;
         if (_nested is null)
         {
-            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken) { Onto = onto }, held);
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken) { Onto = onto, Refused = refused }, held);
         }
 
         try
         {
-            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken) { Onto = onto });
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken) { Onto = onto, Refused = refused });
         }
         catch (InvalidOperationException nested)
         {
@@ -126,14 +141,19 @@ internal sealed class RentDesk
 
     private async ValueTask<Lease> RentInFlowAsync(RentRequest request)
     {
+        var isRented = false;
         try
         {
-            return await RentAsync(request, held: null).ConfigureAwait(false);
+            var lease = await RentAsync(request, held: null).ConfigureAwait(false);
+            isRented = lease.Handle is not null;
+            return lease;
         }
-        catch
+        finally
         {
-            request.Flow!.Ended();
-            throw;
+            if (!isRented)
+            {
+                request.Flow!.Ended();
+            }
         }
     }
 
@@ -171,10 +191,13 @@ internal sealed class RentDesk
                     continue;
                 }
 
+                if (admission.Outcome != AdmissionOutcome.Granted)
+                {
+                    return Refuse(admission, request, begun);
+                }
+
                 hasWaited |= admission.HasWaited;
-                slot = admission.Outcome == AdmissionOutcome.Granted
-                    ? _parts.Ledger[admission.Place]
-                    : throw _refusals.Of(admission, request, begun);
+                slot = _parts.Ledger[admission.Place];
             }
 
             if (await TryPrepareAsync(slot, request, lookDeadline).ConfigureAwait(false))
@@ -188,9 +211,27 @@ internal sealed class RentDesk
             returning = true;
             if (patience != TimeSpan.Zero && _parts.Clock.Exact >= deadline)
             {
-                throw _refusals.Of(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read(), Phase: AcquirePhase.Probing), request, begun);
+                return Refuse(new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read(), Phase: AcquirePhase.Probing), request, begun);
             }
         }
+    }
+
+    private static async ValueTask<RentOutcome> OutcomeAsync(ValueTask<Lease> renting, StrongBox<Refusal?> refused)
+    {
+        var lease = await renting.ConfigureAwait(false);
+        return refused.Value is { } refusal ? new RentOutcome(refusal) : new RentOutcome(lease);
+    }
+
+    /// <summary>No lease for a caller who wants to be told; the others get an exception.</summary>
+    private Lease Refuse(AdmissionResult admission, in RentRequest request, long begun)
+    {
+        if (request.Refused is not { } refused || !Refusals.IsRefusal(admission.Outcome))
+        {
+            throw _refusals.Of(admission, request, begun);
+        }
+
+        refused.Value = _refusals.Refuse(admission, request, begun);
+        return default;
     }
 
     private LeaseSlot? TakeIdle() => _parts.Gate.TryTake(out var place) ? _parts.Ledger[place] : null;

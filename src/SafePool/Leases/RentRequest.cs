@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Transactions;
 using Npgsql;
 
@@ -19,4 +20,7 @@ internal readonly record struct RentRequest(
 
     /// <summary>The closed object of the caller's own that shall be opened, rather than a new one.</summary>
     public NpgsqlConnection? Onto { get; init; }
+
+    /// <summary>Where a refusal goes that shall not be thrown.</summary>
+    public StrongBox<Refusal?>? Refused { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using SafePool.Leases;
 
 namespace SafePool.Telemetry;
 
@@ -13,7 +14,7 @@ internal sealed class PoolTelemetry(PoolParts parts)
     public KeyValuePair<string, object?> Tag => new(Instruments.PoolName, Name);
 
     /// <summary>An open has ended.</summary>
-    public void Opened(TimeSpan took, Exception? error = null) => Record(Instruments.CreateTime, took, error);
+    public void Opened(TimeSpan took, Exception? error = null) => Record(Instruments.CreateTime, took, error?.GetType());
 
     /// <summary>A rent was served at once.</summary>
     public void Served() => Record(Instruments.WaitTime, TimeSpan.Zero, error: null);
@@ -24,10 +25,20 @@ internal sealed class PoolTelemetry(PoolParts parts)
     /// <param name="error">What it threw; null when it got a lease.</param>
     public void Rented(TimeSpan took, bool hasWaited, Exception? error = null)
     {
-        Record(Instruments.WaitTime, took, error);
+        Record(Instruments.WaitTime, took, error?.GetType());
         if (hasWaited && Instruments.Source.HasListeners())
         {
             Trace(took, error);
+        }
+    }
+
+    /// <summary>The same for one that the pool has refused: its exception is needed only where it is traced.</summary>
+    public void Refused(TimeSpan took, bool hasWaited, Refusal refusal)
+    {
+        Record(Instruments.WaitTime, took, refusal.ErrorType);
+        if (hasWaited && Instruments.Source.HasListeners())
+        {
+            Trace(took, refusal.ToException());
         }
     }
 
@@ -46,7 +57,7 @@ internal sealed class PoolTelemetry(PoolParts parts)
         }
     }
 
-    private void Record(System.Diagnostics.Metrics.Histogram<double> histogram, TimeSpan time, Exception? error)
+    private void Record(System.Diagnostics.Metrics.Histogram<double> histogram, TimeSpan time, Type? error)
     {
         if (!histogram.Enabled)
         {
@@ -59,7 +70,7 @@ internal sealed class PoolTelemetry(PoolParts parts)
         }
         else
         {
-            histogram.Record(time.TotalSeconds, Tag, new(Instruments.ErrorType, error.GetType().FullName));
+            histogram.Record(time.TotalSeconds, Tag, new(Instruments.ErrorType, error.FullName));
         }
     }
 }
