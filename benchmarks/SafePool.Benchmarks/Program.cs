@@ -1,11 +1,15 @@
 using BenchmarkDotNet.Running;
 using SafePool.Benchmarks;
+using SafePool.Benchmarks.Contests;
 
-if (args is ["alternate"])
+switch (args)
 {
-    await Alternating.RunAsync();
-}
-else
-{
-    BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+    case ["alternate"]:
+        await Alternating.RunAsync();
+        return 0;
+    case ["contest", .. var names]:
+        return await Summary.RunAsync(names);
+    default:
+        BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+        return 0;
 }

@@ -141,7 +141,7 @@ public sealed class ConnectionPool : IConnectionPool
         LeaseSlot? slot = null;
         return !cancellationToken.IsCancellationRequested && TryTake(out slot)
             ? new ValueTask<Lease>(slot.Issue(site))
-            : _desk.RentAsync(site, options: null, blocking: false, slot, cancellationToken);
+            : _desk.RentAsync(site, options: null, slot, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -153,7 +153,7 @@ public sealed class ConnectionPool : IConnectionPool
         [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return _desk.RentAsync(new RentSite(member, file, line), options, blocking: false, held: null, cancellationToken);
+        return _desk.RentAsync(new RentSite(member, file, line), options, held: null, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -167,7 +167,7 @@ public sealed class ConnectionPool : IConnectionPool
         LeaseSlot? slot = null;
         return options is null && TryTake(out slot)
             ? slot.Issue(site)
-            : Synchronously.Result(_desk.RentAsync(site, options, blocking: true, slot, CancellationToken.None));
+            : _desk.Rent(site, options, slot);
     }
 
     /// <inheritdoc/>

@@ -58,6 +58,9 @@ internal sealed partial class AdmissionGate
 
     public bool IsClosed => Volatile.Read(ref _closed);
 
+    /// <summary>Whether some place has no connection. One read; whoever makes one vacant must look for those who began to wait meanwhile.</summary>
+    public bool HasVacant => Volatile.Read(ref _vacant) > 0;
+
     /// <summary>Completes when the gate is closed and nothing is held or opening any more.</summary>
     public Task AllBack => _allBack.Task;
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.ObjectPool;
 
 namespace SafePool.Admission;
@@ -10,12 +11,13 @@ namespace SafePool.Admission;
 /// </remarks>
 internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
 {
-    private const int RetainedWaiters = 1024;
+    public const int RetainedWaiters = 1024;
 
     private readonly ObjectPool<Waiter> _waiters =
         new DefaultObjectPool<Waiter>(new DefaultPooledObjectPolicy<Waiter>(), RetainedWaiters);
 
     /// <summary>Waits for a place until <paramref name="deadline"/>; <paramref name="onQueued"/> runs once the request stands in the queue.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<AdmissionResult> WaitAsync(
         long deadline, bool returning, object? who, Action<Waiter> onQueued, CancellationToken cancellationToken)
     {

@@ -45,6 +45,12 @@ internal sealed class ConnectionOpener : IDisposable
     /// <summary>Starts as many opens as demand calls for and limits allow, and whatever an outage has made due.</summary>
     public void Pump()
     {
+        if (_parts.Breaker.IsWell && !_parts.Room.IsFull && !_parts.Gate.HasVacant)
+        {
+            // A full pool: every rent that waits comes by here.
+            return;
+        }
+
         _outage.TripIfDue();
         if (_parts.Breaker.TryBeginProbe())
         {

@@ -20,7 +20,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
 
         if (admission.Error is { } error)
         {
-            parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, error);
+            parts.Telemetry.Rented(begun, admission.HasWaited, error);
 
             // As it was thrown, with its own stack.
             ExceptionDispatchInfo.Throw(error);
@@ -28,7 +28,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
 
         parts.Recorder.Record(FlightEventKind.Cancelled, site: request.Site);
         var cancelled = new OperationCanceledException(request.CancellationToken);
-        parts.Telemetry.Rented(parts.Clock.Since(begun), admission.HasWaited, cancelled);
+        parts.Telemetry.Rented(begun, admission.HasWaited, cancelled);
         return cancelled;
     }
 

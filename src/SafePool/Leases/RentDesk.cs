@@ -1,6 +1,7 @@
 using System.Data;
 using System.Runtime.CompilerServices;
 using System.Transactions;
+using Microsoft.Extensions.ObjectPool;
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
@@ -26,6 +27,8 @@ internal sealed class RentDesk
     private readonly WaitingRoom _room;
     private readonly Readiness _readiness;
     private readonly Action<Waiter> _onQueued;
+    private readonly ObjectPool<PendingRent> _pending = PendingRent.Policy.CreatePool(WaitingRoom.RetainedWaiters);
+    private long _waitNotedAt = long.MinValue;
 
     public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals)
     {
@@ -41,16 +44,22 @@ internal sealed class RentDesk
     }
 
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
-    public ValueTask<Lease> RentAsync(
-        RentSite site, RentOptions? options, bool blocking, LeaseSlot? held, CancellationToken cancellationToken)
-        => RentAsync(site, options, blocking, held, onto: null, refused: null, cancellationToken);
+    public ValueTask<Lease> RentAsync(RentSite site, RentOptions? options, LeaseSlot? held, CancellationToken cancellationToken)
+    {
+        var pending = _pending.Get();
+        return pending.Follow(BeginAsync(site, options, blocking: false, held, onto: null, pending, cancellationToken));
+    }
+
+    /// <summary>The same for a caller who blocks.</summary>
+    public Lease Rent(RentSite site, RentOptions? options, LeaseSlot? held)
+        => Synchronously.Result(BeginAsync(site, options, blocking: true, held, onto: null, note: null, CancellationToken.None));
 
     /// <summary>The same for a caller who wants to be told of a refusal, not to catch it.</summary>
     public ValueTask<RentOutcome> TryRentAsync(RentSite site, RentOptions? options, LeaseSlot? held, CancellationToken cancellationToken)
     {
         // Not async itself: what a rent leaves in the flow would not outlive the method.
-        var refused = new StrongBox<Refusal?>();
-        return OutcomeAsync(RentAsync(site, options, blocking: false, held, onto: null, refused, cancellationToken), refused);
+        var note = new RefusalNote();
+        return OutcomeAsync(BeginAsync(site, options, blocking: false, held, onto: null, note, cancellationToken), note);
     }
 
     /// <inheritdoc cref="RentsInTransactions.Prepare"/>
@@ -59,7 +68,7 @@ internal sealed class RentDesk
     /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
     public ValueTask<Lease> RentOntoAsync(
         NpgsqlConnection onto, RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
-        => RentAsync(site, options, blocking, held: null, onto, refused: null, cancellationToken);
+        => BeginAsync(site, options, blocking, held: null, onto, note: null, cancellationToken);
 
     /// <summary>Makes a lease of a connection that was opened past the pool, onto a connection at rest, and is in a place that the caller holds.</summary>
     public ValueTask<Lease> IssueAsync(LeaseSlot held, RentSite site, RentOptions? options)
@@ -97,13 +106,13 @@ internal sealed class RentDesk
         }
     }
 
-    private ValueTask<Lease> RentAsync(
+    private ValueTask<Lease> BeginAsync(
         RentSite site,
         RentOptions? options,
         bool blocking,
         LeaseSlot? held,
         NpgsqlConnection? onto,
-        StrongBox<Refusal?>? refused,
+        RefusalNote? note,
         CancellationToken cancellationToken)
     {
         // On the caller's own stack and in its own context: after the first await it is too late for both.
@@ -111,12 +120,12 @@ internal sealed class RentDesk
         var ambient = held is null ? _enlisted.Ambient() : null;
         if (_nested is null)
         {
-            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken) { Onto = onto, Refused = refused }, held);
+            return RentAsync(new RentRequest(site, options, blocking, _parts.Watch.CurrentTrace(), calls, ambient, cancellationToken) { Onto = onto, Refused = note }, held);
         }
 
         try
         {
-            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken) { Onto = onto, Refused = refused });
+            return RentInFlowAsync(new RentRequest(site, options, blocking, _nested.Enter(site), calls, ambient, cancellationToken) { Onto = onto, Refused = note });
         }
         catch (InvalidOperationException nested)
         {
@@ -139,6 +148,7 @@ internal sealed class RentDesk
         return _parts.Gate.IsClosed ? throw _refusals.Closed() : false;
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Lease> RentInFlowAsync(RentRequest request)
     {
         var isRented = false;
@@ -157,6 +167,7 @@ internal sealed class RentDesk
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Lease> RentAsync(RentRequest request, LeaseSlot? held)
     {
         if (held is null)
@@ -203,7 +214,7 @@ internal sealed class RentDesk
             if (await TryPrepareAsync(slot, request, lookDeadline).ConfigureAwait(false))
             {
                 var lease = await IssueAsync(slot, request).ConfigureAwait(false);
-                _parts.Telemetry.Rented(_parts.Clock.Since(begun), hasWaited);
+                _parts.Telemetry.Rented(begun, hasWaited);
                 return lease;
             }
 
@@ -216,21 +227,21 @@ internal sealed class RentDesk
         }
     }
 
-    private static async ValueTask<RentOutcome> OutcomeAsync(ValueTask<Lease> renting, StrongBox<Refusal?> refused)
+    private static async ValueTask<RentOutcome> OutcomeAsync(ValueTask<Lease> renting, RefusalNote note)
     {
         var lease = await renting.ConfigureAwait(false);
-        return refused.Value is { } refusal ? new RentOutcome(refusal) : new RentOutcome(lease);
+        return note.Refusal is { } refusal ? new RentOutcome(refusal) : new RentOutcome(lease);
     }
 
-    /// <summary>No lease for a caller who wants to be told; the others get an exception.</summary>
+    /// <summary>No lease, and a note for a caller who has one ready; the others get an exception.</summary>
     private Lease Refuse(AdmissionResult admission, in RentRequest request, long begun)
     {
-        if (request.Refused is not { } refused || !Refusals.IsRefusal(admission.Outcome))
+        if (request.Refused is not { } note || !Refusals.IsRefusal(admission.Outcome))
         {
             throw _refusals.Of(admission, request, begun);
         }
 
-        refused.Value = _refusals.Refuse(admission, request, begun);
+        note.Refusal = _refusals.Refuse(admission, request, begun);
         return default;
     }
 
@@ -379,10 +390,20 @@ internal sealed class RentDesk
         }
 
         _parts.Totals.CountWait();
-        _parts.Recorder.Record(FlightEventKind.Wait);
+        NoteWait();
         if (_nested is not null && waiter.Who is RentFlow flow && _nested.IsDeadlock(flow))
         {
             _parts.Gate.TryLeave(waiter, AdmissionOutcome.Deadlocked);
+        }
+    }
+
+    /// <summary>Once a tick: in a pool that is always full waits alone would fill the recorder within milliseconds.</summary>
+    private void NoteWait()
+    {
+        var tick = _parts.Clock.Coarse;
+        if (Volatile.Read(ref _waitNotedAt) != tick && Interlocked.Exchange(ref _waitNotedAt, tick) != tick)
+        {
+            _parts.Recorder.Record(FlightEventKind.Wait);
         }
     }
 

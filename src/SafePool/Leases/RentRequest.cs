@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using System.Transactions;
 using Npgsql;
 
@@ -22,5 +21,5 @@ internal readonly record struct RentRequest(
     public NpgsqlConnection? Onto { get; init; }
 
     /// <summary>Where a refusal goes that shall not be thrown.</summary>
-    public StrongBox<Refusal?>? Refused { get; init; }
+    public RefusalNote? Refused { get; init; }
 }

@@ -20,15 +20,19 @@ internal sealed class PoolTelemetry(PoolParts parts)
     public void Served() => Record(Instruments.WaitTime, TimeSpan.Zero, error: null);
 
     /// <summary>A rent has ended that was not.</summary>
-    /// <param name="took">Since it began.</param>
+    /// <param name="begun">When it began.</param>
     /// <param name="hasWaited">For a lease, or an open: then it has a span too.</param>
     /// <param name="error">What it threw; null when it got a lease.</param>
-    public void Rented(TimeSpan took, bool hasWaited, Exception? error = null)
+    public void Rented(long begun, bool hasWaited, Exception? error = null)
     {
-        Record(Instruments.WaitTime, took, error?.GetType());
-        if (hasWaited && Instruments.Source.HasListeners())
+        if (Instruments.WaitTime.Enabled || IsTraced(hasWaited))
         {
-            Trace(took, error);
+            var took = parts.Clock.Since(begun);
+            Record(Instruments.WaitTime, took, error?.GetType());
+            if (IsTraced(hasWaited))
+            {
+                Trace(took, error);
+            }
         }
     }
 
@@ -36,7 +40,7 @@ internal sealed class PoolTelemetry(PoolParts parts)
     public void Refused(TimeSpan took, bool hasWaited, Refusal refusal)
     {
         Record(Instruments.WaitTime, took, refusal.ErrorType);
-        if (hasWaited && Instruments.Source.HasListeners())
+        if (IsTraced(hasWaited))
         {
             Trace(took, refusal.ToException());
         }
@@ -44,6 +48,8 @@ internal sealed class PoolTelemetry(PoolParts parts)
 
     /// <summary>A lease has ended.</summary>
     public void Used(TimeSpan held) => Record(Instruments.UseTime, held, error: null);
+
+    private static bool IsTraced(bool hasWaited) => hasWaited && Instruments.Source.HasListeners();
 
     private void Trace(TimeSpan took, Exception? error)
     {

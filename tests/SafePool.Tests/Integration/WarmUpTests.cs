@@ -80,7 +80,7 @@ public sealed class WarmUpTests
         await using var proxy = TcpProxy.Start(await Outside.SharedServerAsync());
         proxy.RefuseNew = true;
         await using var server = await PoolOnServer.CreateAsync(
-            options => (options.MinSize, options.AcquireTimeout) = (2, TimeSpan.FromSeconds(0.5)), proxy: proxy);
+            options => (options.MinSize, options.AcquireTimeout) = (2, TimeSpan.FromSeconds(1.5)), proxy: proxy);
 
         await Assert.ThrowsAsync<NpgsqlException>(() => server.Pool.WarmUpAsync(Cancellation));
 

@@ -1,0 +1,77 @@
+using Npgsql;
+
+namespace SafePool.Benchmarks.Contests;
+
+/// <summary>All contests, by name.</summary>
+internal static class Catalog
+{
+    private const int Connections = 4;
+    private const int ManyPlaces = 1_000;
+    private const int LongQueue = 10_000;
+
+    public static IReadOnlyDictionary<string, Func<Arena, Task<Contest>>> All { get; } = new Dictionary<string, Func<Arena, Task<Contest>>>
+    {
+        ["uncontended"] = arena => Against("uncontended", arena, workers: 1, Hold.Nothing),
+        ["contended-2"] = arena => Against("contended-2", arena, workers: 2, Hold.Yield),
+        ["contended-8"] = arena => Against("contended-8", arena, workers: 8, Hold.Yield),
+        ["contended-32"] = arena => Against("contended-32", arena, workers: 32, Hold.Yield),
+        ["contended-200"] = arena => Against("contended-200", arena, workers: 200, Hold.Yield),
+        ["contended-32-nothing"] = arena => Against("contended-32-nothing", arena, workers: 32, Hold.Nothing),
+        ["contended-32-spin"] = arena => Against("contended-32-spin", arena, workers: 32, Hold.Spin),
+        ["waiting"] = WaitingAsync,
+        ["select1-1"] = arena => SelectAsync("select1-1", arena, workers: 1),
+        ["select1-32"] = arena => SelectAsync("select1-32", arena, workers: 32),
+        ["select1-200"] = arena => SelectAsync("select1-200", arena, workers: 200),
+        ["places"] = PlacesAsync,
+        ["queue"] = QueueAsync,
+    };
+
+    private static Task<Contest> Against(string name, Arena arena, int workers, Hold hold)
+        => Task.FromResult(new Contest(
+            name, workers, [Contender.Raw(arena.ConnectionString, Connections, hold), Contender.SafePool(arena.ConnectionString, Connections, hold)]));
+
+    /// <summary>What a rent allocates that waits, compared with the same that does not.</summary>
+    private static Task<Contest> WaitingAsync(Arena arena)
+        => Task.FromResult(new Contest("waiting", 32,
+        [
+            Contender.SafePool(arena.ConnectionString, 32, Hold.Yield, "SafePool, a connection for each"),
+            Contender.SafePool(arena.ConnectionString, Connections, Hold.Yield),
+        ]));
+
+    /// <summary>The same settings of the driver on each side: no reset when a connection comes back, statements prepared after a few uses.</summary>
+    private static async Task<Contest> SelectAsync(string name, Arena arena, int workers)
+    {
+        var text = new NpgsqlConnectionStringBuilder(arena.ConnectionString) { MaxAutoPrepare = 20, NoResetOnClose = true }.ConnectionString;
+        List<Contender> contenders =
+        [
+            Contender.Raw(text, Connections, Hold.Select1),
+            Contender.SafePool(text, Connections, Hold.Select1, configure: options => options.Reset = SessionReset.Rollback),
+        ];
+        if (workers >= Connections)
+        {
+            contenders.Add(await Contender.OwnedAsync(text, Connections, Hold.Select1));
+        }
+
+        return new Contest(name, workers, contenders) { MeasuresLatency = true, Turn = TimeSpan.FromMilliseconds(500) };
+    }
+
+    /// <summary>Whether a rent costs more in a larger pool. All of its connections are open.</summary>
+    private static async Task<Contest> PlacesAsync(Arena arena)
+    {
+        var few = Contender.SafePool(arena.ConnectionString, Connections, Hold.Nothing, "4 places", options => options.MinSize = Connections);
+        var many = Contender.SafePool(arena.ConnectionString, ManyPlaces, Hold.Nothing, "1,000 places", options => options.MinSize = ManyPlaces);
+        await many.WarmUpAsync();
+        return new Contest("places", 1, [few, many]);
+    }
+
+    /// <summary>Whether a rent costs more when the queue is longer. Each goes through the whole of it.</summary>
+    private static Task<Contest> QueueAsync(Arena arena)
+        => Task.FromResult(new Contest("queue", 0,
+        [
+            Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 1").With(workers: 2),
+            Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 100").With(workers: 101),
+            Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 10,000").With(LongQueue + 1),
+            Contender.Raw(arena.ConnectionString, 1, Hold.Nothing).With(workers: 2),
+            Contender.Raw(arena.ConnectionString, 1, Hold.Nothing, "raw Npgsql, queue of 10,000").With(LongQueue + 1),
+        ]));
+}

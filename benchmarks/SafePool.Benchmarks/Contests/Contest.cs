@@ -1,0 +1,44 @@
+namespace SafePool.Benchmarks.Contests;
+
+/// <summary>Contenders that take turns in one process, round by round, and are compared by their medians: for machines that are not quiet.</summary>
+/// <param name="Name">Its name in tables and in the budget.</param>
+/// <param name="Workers">How many ask at once.</param>
+/// <param name="Contenders">The first is the one that the others are compared with.</param>
+internal sealed record Contest(string Name, int Workers, IReadOnlyList<Contender> Contenders) : IAsyncDisposable
+{
+    private const int WarmUpRounds = 3;
+
+    public int Rounds { get; init; } = 20;
+
+    public TimeSpan Turn { get; init; } = TimeSpan.FromMilliseconds(300);
+
+    public bool MeasuresLatency { get; init; }
+
+    public async Task<IReadOnlyList<Standing>> RunAsync()
+    {
+        var turns = Contenders.Select(_ => new List<Turn>()).ToArray();
+        for (var round = 0; round < WarmUpRounds + Rounds; round++)
+        {
+            for (var i = 0; i < turns.Length; i++)
+            {
+                // In another order each time: whoever comes after a collection of another's garbage is not always the same.
+                var at = (i + round) % turns.Length;
+                var turn = await ClosedLoop.RunAsync(Contenders[at].Workers ?? Workers, Turn, Contenders[at].Operate, MeasuresLatency);
+                if (round >= WarmUpRounds)
+                {
+                    turns[at].Add(turn);
+                }
+            }
+        }
+
+        return [.. Contenders.Select((contender, i) => new Standing(contender.Name, turns[i], turns[0]))];
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var contender in Contenders)
+        {
+            await contender.DisposeAsync();
+        }
+    }
+}
