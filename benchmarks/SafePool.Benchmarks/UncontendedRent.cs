@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Attributes;
+using Microsoft.Extensions.ObjectPool;
 using Npgsql;
 using SafePool.TestKit;
 
@@ -9,7 +10,9 @@ namespace SafePool.Benchmarks;
 public class UncontendedRent
 {
     private NpgsqlDataSource _raw = null!;
+    private static readonly SemaphoreSlim _semaphore = new(100);
     private ConnectionPool _pool = null!;
+    private ObjectPool<NpgsqlConnection> _objects = null!;
 
     [GlobalSetup]
     public async Task SetUpAsync()
@@ -19,6 +22,7 @@ public class UncontendedRent
         _pool = ConnectionPool.Create(database.ConnectionString);
         await using var connection = await _raw.OpenConnectionAsync();
         await using var lease = await _pool.RentAsync();
+        _objects = ObjectPool.Create(new OpenConnections(_raw));
     }
 
     [GlobalCleanup]
@@ -71,5 +75,31 @@ public class UncontendedRent
     public async Task DropInAsync()
     {
         await using var connection = await _pool.OpenConnectionAsync();
+    }
+
+    /// <summary>For reference: a bound that hands out nothing, over raw Npgsql.</summary>
+    [Benchmark(Description = "SemaphoreSlim + raw")]
+    public async Task SemaphoreAsync()
+    {
+        await _semaphore.WaitAsync();
+        try
+        {
+            await using var connection = await _raw.OpenConnectionAsync();
+        }
+        finally
+        {
+            _semaphore.Release();
+        }
+    }
+
+    /// <summary>For reference: open connections in a pool of objects. No bound, no reset, no waiting, no notice of a broken or forgotten one.</summary>
+    [Benchmark(Description = "Microsoft.Extensions.ObjectPool")]
+    public void Objects() => _objects.Return(_objects.Get());
+
+    private sealed class OpenConnections(NpgsqlDataSource source) : PooledObjectPolicy<NpgsqlConnection>
+    {
+        public override NpgsqlConnection Create() => source.OpenConnection();
+
+        public override bool Return(NpgsqlConnection obj) => true;
     }
 }

@@ -1,5 +1,14 @@
 using SafePool.LoadTests;
+using SafePool.LoadTests.Capacity;
 using SafePool.TestKit;
+
+if (args is ["overload" or "cold-start"])
+{
+    await using var one = await PostgresServer.StartAsync();
+    Console.WriteLine($"PostgreSQL {one.Version}, {Workload.Places} connections, {Environment.ProcessorCount} processors");
+    await (args[0] == "overload" ? Overload.RunAsync(one, [2, 10], TimeSpan.FromSeconds(20)) : ColdStart.RunAsync(one));
+    return 0;
+}
 
 if (Arguments.TryRead(args) is not { } arguments)
 {

@@ -128,7 +128,9 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     PoolSnapshot GetSnapshot();
 
     /// <summary>Writes down what the pool remembers of its last events: rents, returns, opens, closes, waits, leaks. Allocates, never waits.</summary>
-    /// <returns>One event a line, oldest first, with how long ago it was: for rents and returns that were served at once, to a quarter of a second.</returns>
+    /// <returns>
+    /// One event a line, oldest first, with how long ago it was: for rents and returns that were served at once, to a quarter of a second. That somebody waits is noted once in a quarter of a second.
+    /// </returns>
     string DumpFlightRecorder();
 
     /// <summary>Asks the server how many connections of how many are in use, by whom, and in what state: what a person would look up in <c>pg_stat_activity</c>.</summary>

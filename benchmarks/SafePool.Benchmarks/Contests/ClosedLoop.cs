@@ -6,12 +6,13 @@ internal static class ClosedLoop
     /// <param name="workers">How many.</param>
     /// <param name="duration">For how long.</param>
     /// <param name="operate">One operation of one worker, which is given by its number.</param>
+    /// <param name="serverProcessor">Reads the processor time of the server.</param>
     /// <param name="measuresLatency">Whether each is timed: two more readings of the clock.</param>
-    public static async Task<Turn> RunAsync(int workers, TimeSpan duration, Func<int, ValueTask> operate, bool measuresLatency = false)
+    public static async Task<Turn> RunAsync(int workers, TimeSpan duration, Func<int, ValueTask> operate, Func<TimeSpan> serverProcessor, bool measuresLatency)
     {
         var stop = new Stop();
         var latencies = measuresLatency ? Enumerable.Range(0, workers).Select(_ => new List<TimeSpan>(1 << 14)).ToArray() : [];
-        var allocated = GC.GetTotalAllocatedBytes();
+        var (allocated, client, server) = (GC.GetTotalAllocatedBytes(), Environment.CpuUsage.TotalTime, serverProcessor());
         var begun = TimeProvider.System.GetTimestamp();
         var running = Enumerable.Range(0, workers)
             .Select(worker => Task.Run(() => measuresLatency ? WorkAsync(worker, operate, stop, latencies[worker]) : WorkAsync(worker, operate, stop)))
@@ -25,6 +26,8 @@ internal static class ClosedLoop
             TimeProvider.System.GetElapsedTime(begun),
             (double)counts.Min() / counts.Max(),
             GC.GetTotalAllocatedBytes() - allocated,
+            Environment.CpuUsage.TotalTime - client,
+            serverProcessor() - server,
             [.. latencies.SelectMany(of => of).Order()]);
     }
 

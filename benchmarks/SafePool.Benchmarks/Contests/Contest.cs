@@ -1,16 +1,17 @@
 namespace SafePool.Benchmarks.Contests;
 
 /// <summary>Contenders that take turns in one process, round by round, and are compared by their medians: for machines that are not quiet.</summary>
+/// <param name="Arena">Where it takes place.</param>
 /// <param name="Name">Its name in tables and in the budget.</param>
 /// <param name="Workers">How many ask at once.</param>
 /// <param name="Contenders">The first is the one that the others are compared with.</param>
-internal sealed record Contest(string Name, int Workers, IReadOnlyList<Contender> Contenders) : IAsyncDisposable
+internal sealed record Contest(Arena Arena, string Name, int Workers, IReadOnlyList<Contender> Contenders) : IAsyncDisposable
 {
     private const int WarmUpRounds = 3;
 
-    public int Rounds { get; init; } = 20;
+    public int Rounds { get; init; } = 60;
 
-    public TimeSpan Turn { get; init; } = TimeSpan.FromMilliseconds(300);
+    public TimeSpan Turn { get; init; } = TimeSpan.FromMilliseconds(100);
 
     public bool MeasuresLatency { get; init; }
 
@@ -23,7 +24,7 @@ internal sealed record Contest(string Name, int Workers, IReadOnlyList<Contender
             {
                 // In another order each time: whoever comes after a collection of another's garbage is not always the same.
                 var at = (i + round) % turns.Length;
-                var turn = await ClosedLoop.RunAsync(Contenders[at].Workers ?? Workers, Turn, Contenders[at].Operate, MeasuresLatency);
+                var turn = await ClosedLoop.RunAsync(Contenders[at].Workers ?? Workers, Turn, Contenders[at].Operate, Arena.ServerProcessor, MeasuresLatency);
                 if (round >= WarmUpRounds)
                 {
                     turns[at].Add(turn);

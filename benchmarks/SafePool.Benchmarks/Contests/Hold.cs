@@ -16,6 +16,9 @@ internal enum Hold
 
     /// <summary>A round trip to the server.</summary>
     Select1,
+
+    /// <summary>A small read-write transaction: four round trips.</summary>
+    Transaction,
 }
 
 internal static class Holds
@@ -43,6 +46,23 @@ internal static class Holds
                 }
 
                 break;
+            case Hold.Transaction:
+                await TransactAsync(connection);
+                break;
         }
+    }
+
+    private static async Task TransactAsync(NpgsqlConnection connection)
+    {
+        await using var transaction = await connection.BeginTransactionAsync();
+        var account = Random.Shared.Next(Arena.Accounts);
+        await using var read = new NpgsqlCommand("SELECT balance FROM accounts WHERE id = $1", connection, transaction) { Parameters = { new() { Value = account } } };
+        var balance = (long)(await read.ExecuteScalarAsync())!;
+        await using var write = new NpgsqlCommand("UPDATE accounts SET balance = $2 WHERE id = $1", connection, transaction)
+        {
+            Parameters = { new() { Value = account }, new() { Value = balance + 1 } },
+        };
+        await write.ExecuteNonQueryAsync();
+        await transaction.CommitAsync();
     }
 }
