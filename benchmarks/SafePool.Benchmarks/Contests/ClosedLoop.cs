@@ -1,8 +1,14 @@
 namespace SafePool.Benchmarks.Contests;
 
 /// <summary>Workers that begin anew as soon as they are done, until the time is up.</summary>
+/// <remarks>What is told begins when all of them are at work: those that begin first have everything to themselves until then.</remarks>
 internal static class ClosedLoop
 {
+    // A counter to a pair of cache lines.
+    private const int Stride = 16;
+
+    private static readonly TimeSpan _runUp = TimeSpan.FromMilliseconds(20);
+
     /// <param name="workers">How many.</param>
     /// <param name="duration">For how long.</param>
     /// <param name="operate">One operation of one worker, which is given by its number.</param>
@@ -10,62 +16,59 @@ internal static class ClosedLoop
     /// <param name="measuresLatency">Whether each is timed: two more readings of the clock.</param>
     public static async Task<Turn> RunAsync(int workers, TimeSpan duration, Func<int, ValueTask> operate, Func<TimeSpan> serverProcessor, bool measuresLatency)
     {
-        var stop = new Stop();
-        var latencies = measuresLatency ? Enumerable.Range(0, workers).Select(_ => new List<TimeSpan>(1 << 14)).ToArray() : [];
-        var (allocated, client, server) = (GC.GetTotalAllocatedBytes(), Environment.CpuUsage.TotalTime, serverProcessor());
-        var begun = TimeProvider.System.GetTimestamp();
+        var counts = new long[(workers + 1) * Stride];
+        var latencies = measuresLatency ? Enumerable.Range(0, workers).Select(_ => new List<TimeSpan>(1 << 12)).ToArray() : [];
+        using var stop = new CancellationTokenSource();
         var running = Enumerable.Range(0, workers)
-            .Select(worker => Task.Run(() => measuresLatency ? WorkAsync(worker, operate, stop, latencies[worker]) : WorkAsync(worker, operate, stop)))
+            .Select(worker => Task.Run(() => measuresLatency ? WorkAsync(worker, operate, counts, latencies[worker], stop.Token) : WorkAsync(worker, operate, counts, stop.Token)))
             .ToArray();
 
         // Not on a thread of the pool: those are what the workers fight for.
-        await Task.Factory.StartNew(() => stop.After(duration), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        var counts = await Task.WhenAll(running);
-        return new Turn(
-            counts.Sum(),
-            TimeProvider.System.GetElapsedTime(begun),
-            (double)counts.Min() / counts.Max(),
-            GC.GetTotalAllocatedBytes() - allocated,
-            Environment.CpuUsage.TotalTime - client,
-            serverProcessor() - server,
-            [.. latencies.SelectMany(of => of).Order()]);
-    }
+        var turn = await Task.Factory.StartNew(Watch, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        await Task.WhenAll(running);
+        return turn with { Latencies = [.. latencies.SelectMany(of => of).Order()] };
 
-    private static async Task<long> WorkAsync(int worker, Func<int, ValueTask> operate, Stop stop)
-    {
-        var count = 0L;
-        while (!stop.IsRequested)
+        Turn Watch()
         {
-            await operate(worker);
-            count++;
+            using var never = new ManualResetEventSlim();
+            never.Wait(_runUp);
+            while (Read().Contains(0))
+            {
+                never.Wait(1);
+            }
+
+            var before = Read();
+            var (allocated, client, server) = (GC.GetTotalAllocatedBytes(), Environment.CpuUsage.TotalTime, serverProcessor());
+            var begun = TimeProvider.System.GetTimestamp();
+            never.Wait(duration);
+            var done = Read().Zip(before, (after, then) => after - then).ToArray();
+            var elapsed = TimeProvider.System.GetElapsedTime(begun);
+            var turn = new Turn(
+                done.Sum(), elapsed, (double)done.Min() / done.Max(), GC.GetTotalAllocatedBytes() - allocated, Environment.CpuUsage.TotalTime - client, serverProcessor() - server, []);
+            stop.Cancel();
+            return turn;
         }
 
-        return count;
+        long[] Read() => [.. Enumerable.Range(1, workers).Select(worker => Volatile.Read(ref counts[worker * Stride]))];
     }
 
-    private static async Task<long> WorkAsync(int worker, Func<int, ValueTask> operate, Stop stop, List<TimeSpan> latencies)
+    private static async Task WorkAsync(int worker, Func<int, ValueTask> operate, long[] counts, CancellationToken stop)
     {
-        while (!stop.IsRequested)
+        while (!stop.IsCancellationRequested)
+        {
+            await operate(worker);
+            counts[(worker + 1) * Stride]++;
+        }
+    }
+
+    private static async Task WorkAsync(int worker, Func<int, ValueTask> operate, long[] counts, List<TimeSpan> latencies, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
         {
             var begun = TimeProvider.System.GetTimestamp();
             await operate(worker);
             latencies.Add(TimeProvider.System.GetElapsedTime(begun));
-        }
-
-        return latencies.Count;
-    }
-
-    private sealed class Stop
-    {
-        private volatile bool _isRequested;
-
-        public bool IsRequested => _isRequested;
-
-        public void After(TimeSpan duration)
-        {
-            using var never = new ManualResetEventSlim();
-            never.Wait(duration);
-            _isRequested = true;
+            counts[(worker + 1) * Stride]++;
         }
     }
 }
