@@ -17,6 +17,7 @@ namespace SafePool.Connections;
 /// <param name="closing">Ends every attempt.</param>
 internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnection> putBack, CancellationToken closing)
 {
+    private readonly Lock _asideGate = new();
     private int _settingAside;
 
     /// <summary>Whether what is idle may be set aside in this instant. Whoever waits afterwards and must not, because the circuit is open, is told so.</summary>
@@ -67,8 +68,28 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
 
     private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
     {
-        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
         Interlocked.Increment(ref _settingAside);
+        try
+        {
+            // One at a time: another would put back what this one wants out of the way. It lasts for as long as Npgsql takes to find nothing.
+            lock (_asideGate)
+            {
+                return OpenAsideLocked(cancellationToken);
+            }
+        }
+        finally
+        {
+            if (Interlocked.Decrement(ref _settingAside) == 0 && parts.Breaker.IsOpen)
+            {
+                // There was not enough for those who came meanwhile.
+                parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
+            }
+        }
+    }
+
+    private ValueTask<OpenedConnection> OpenAsideLocked(CancellationToken cancellationToken)
+    {
+        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
         try
         {
             while (parts.Gate.TryTake(out var place))
@@ -92,12 +113,6 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
             foreach (var (slot, connection) in aside)
             {
                 putBack(slot, connection);
-            }
-
-            if (Interlocked.Decrement(ref _settingAside) == 0 && parts.Breaker.IsOpen)
-            {
-                // There was not enough for those who came meanwhile.
-                parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
             }
         }
     }

@@ -90,6 +90,20 @@ public sealed class WarmUpTests
         Assert.Equal(2, (await server.SessionsAsync()).Length);
     }
 
+    /// <summary>To grow, what is idle is set aside for an instant. Several that do so at once put back what the others want out of the way: with hundreds idle the pool never filled.</summary>
+    [Fact]
+    public async Task WarmUpAsync_HundredsOfConnections_OpensThemAll()
+    {
+        const int Many = 400;
+        await using var roomy = await PostgresServer.StartAsync(options => options.Settings["max_connections"] = "450", Cancellation);
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MinSize, options.MaxSize, options.MaxConcurrentOpens) = (Many, Many, 8), server: roomy.ConnectionString);
+
+        await server.Pool.WarmUpAsync(Cancellation).WaitAsync(TimeSpan.FromSeconds(60), TimeProvider.System, Cancellation);
+
+        Assert.Equal((Many, (long)Many), (server.Snapshot.Idle, server.Snapshot.TotalOpened));
+    }
+
     [Fact]
     public async Task WarmUpAsync_Cancelled_StopsWaitingWhileTheOpenGoesOn()
     {
