@@ -82,7 +82,7 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
 
     /// <summary>Rents a connection like <see cref="RentAsync(CancellationToken, string, string, int)"/>, but tells a refusal as a result.</summary>
     /// <remarks>
-    /// For callers that shed load: a thrown exception costs a thousand times what a refusal does. What is not the pool's own answer is thrown all the same: a connection that could
+    /// For callers that shed load: a thrown exception costs thirty times what a refusal does. What is not the pool's own answer is thrown all the same: a connection that could
     /// not be opened, a cancelled token, an option out of range.
     /// </remarks>
     /// <param name="options">What this rent does differently, if anything.</param>
