@@ -18,11 +18,15 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class ConnectionOpener : IDisposable
 {
+    // One that has just come to rest is met once; three times in a row nobody gave it back in between.
+    private const int MostFoundInARow = 3;
+
     private readonly PoolParts _parts;
     private readonly CancellationTokenSource _closing = new();
     private readonly Connector _connector;
     private readonly Outage _outage;
     private int _rearranged;
+    private int _foundInARow;
 
     public ConnectionOpener(PoolParts parts)
     {
@@ -328,7 +332,11 @@ internal sealed class ConnectionOpener : IDisposable
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
         var isStale = _parts.Gate.IsClosed || slot.Generation != _parts.Physicals.Generation;
-        if (!opened.IsNew)
+        if (opened.IsNew)
+        {
+            Volatile.Write(ref _foundInARow, 0);
+        }
+        else
         {
             // It lay at rest under another place, where it will be missed: but it has not ended.
             _parts.Physicals.CountClosed(-1);
@@ -350,7 +358,7 @@ internal sealed class ConnectionOpener : IDisposable
             _parts.Physicals.CountClosed();
             _parts.Gate.Vacate(slot.Place);
         }
-        else if (opened.IsNew)
+        else if (opened.IsNew || IsUnderNoPlace())
         {
             HandOn(slot);
         }
@@ -361,5 +369,20 @@ internal sealed class ConnectionOpener : IDisposable
             _parts.Physicals.CountClosed();
             _parts.Gate.Vacate(slot.Place);
         }
+    }
+
+    /// <summary>
+    /// Whether what openers keep finding at rest has lost its place: another may have looked there in the instant in which an opener had it in hand. It gets one again then, or nothing could be added any more.
+    /// If it had one after all, that will be found empty.
+    /// </summary>
+    private bool IsUnderNoPlace()
+    {
+        if (Interlocked.Increment(ref _foundInARow) < MostFoundInARow)
+        {
+            return false;
+        }
+
+        Volatile.Write(ref _foundInARow, 0);
+        return true;
     }
 }

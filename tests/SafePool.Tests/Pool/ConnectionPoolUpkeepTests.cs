@@ -254,4 +254,30 @@ public sealed class ConnectionPoolUpkeepTests
     }
 
     private static int FailuresLogged(ScriptedPool scripted) => scripted.Log.Entries.Count(entry => entry.EventId.Id == FillFailed);
+
+    /// <summary>Where a grower had a connection in hand for an instant, another may have taken its place for empty: then it is at rest, and under no place. Every later grower would find it, put it back, and add nothing.</summary>
+    [Fact]
+    public async Task Maintenance_AConnectionIsAtRestUnderNoPlace_GrowsToMinSizeAllTheSame()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MinSize, options.MaxSize) = (1, 4));
+        await scripted.FillAsync(2);
+        var inHand = scripted.Source.TryTake()!;
+        foreach (var lease in await scripted.RentManyAsync(2))
+        {
+            lease.Dispose();
+        }
+
+        scripted.Source.Close(inHand);
+        Assert.Equal((2, 3), (scripted.Snapshot.Idle, scripted.Source.AtRest));
+
+        scripted.Pool.Reconfigure(options => options.MinSize = 4);
+
+        for (var tick = 0; tick < 40 && scripted.Snapshot.Idle < 4; tick++)
+        {
+            scripted.Tick();
+            await scripted.UntilAsync(pool => pool.Opening == 0);
+        }
+
+        Assert.Equal((4, 4), (scripted.Snapshot.Idle, scripted.Source.AtRest));
+    }
 }
