@@ -80,17 +80,19 @@ internal sealed partial class AdmissionGate
         return counts;
     }
 
-    private int RoomLocked()
+    /// <param name="limit"><see cref="Limit"/>, which others change at any time: read once, so that what follows is about the same.</param>
+    private int RoomLocked(int limit)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
-        return _paused ? 0 : Math.Min(_vacant, Math.Max(0, Limit - (Places - _vacant)));
+        return _paused ? 0 : Math.Min(_vacant, Math.Max(0, limit - (Places - _vacant)));
     }
 
     private bool TryBeginLocked(bool wanted, int most, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        if (!wanted || IsShutLocked() || RoomLocked() == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
+        var limit = Limit;
+        if (!wanted || IsShutLocked() || RoomLocked(limit) == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
         {
             return false;
         }
@@ -98,8 +100,7 @@ internal sealed partial class AdmissionGate
         place = _vacantPlaces[--_vacant];
         _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
         _opening++;
-        // Not INV-5: what the server has room for may have changed since it was read above.
-        Debug.Assert(_opening <= _maxConcurrentOpens, "INV-4: opens are limited");
+        Debug.Assert(_opening <= _maxConcurrentOpens && Places - _vacant <= limit, "INV-4, INV-5: opens are limited");
         return true;
     }
 

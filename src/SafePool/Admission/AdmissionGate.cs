@@ -111,7 +111,7 @@ internal sealed partial class AdmissionGate
                 }
 
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
-                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked() + _opening)
+                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked(Limit) + _opening)
                 {
                     return new AdmissionResult(AdmissionOutcome.Rejected, Counts: ReadLocked());
                 }

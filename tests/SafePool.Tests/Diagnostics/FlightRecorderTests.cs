@@ -166,6 +166,26 @@ public sealed class FlightRecorderTests(ITestOutputHelper output)
         Assert.Equal(Enumerable.Range(54, 7).SelectMany(line => new[] { ("rent", line), ("return", line) }), others);
     }
 
+    /// <summary>In a pool that is always full they alone would fill the recorder.</summary>
+    [Fact]
+    public async Task Dump_ManyWait_NotesItOnceATick()
+    {
+        var (scripted, _) = await ScriptedPool.CreateFullAsync(1, options => options.AcquireTimeout = TimeSpan.FromMinutes(1));
+        await using var disposal = scripted;
+        for (var tick = 0; tick < 3; tick++)
+        {
+            scripted.Tick();
+            var waiting = Enumerable.Range(0, 20).Select(_ => scripted.BeginRent()).ToArray();
+            Assert.All(waiting, rent => Assert.False(rent.IsCompleted));
+        }
+
+        // One for the rent that had to open as well.
+        Assert.Equal(1 + 3, scripted.Pool.DumpFlightRecorder().Split("wait ").Length - 1 + Repeated(scripted));
+
+        static int Repeated(ScriptedPool scripted)
+            => Regex.Matches(scripted.Pool.DumpFlightRecorder(), @"wait +\((\d+) times\)").Sum(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) - 1);
+    }
+
     [Fact]
     public async Task Dump_TheSameHappensAgainAndAgain_SaysItOnceAndHowOften()
     {
