@@ -332,7 +332,13 @@ public sealed class ConnectionPool : IConnectionPool
     /// <summary>What a transaction of a lease says first: its timeouts, where a session keeps none. Null: nothing.</summary>
     internal string? WordsForTransaction(LeaseSlot slot) => _parts.Timeouts.ForTransaction(slot.Options);
 
-    internal void Cancel(NpgsqlConnection connection) => _desk.Cancel(connection);
+    internal void Cancel(NpgsqlConnection connection)
+    {
+        if (_source.StateOf(connection) != ConnectionState.Open)
+        {
+            Synchronously.Result(_source.CancelAsync(connection, blocking: true));
+        }
+    }
 
     internal void OnHandleFound() => _dropped.NoteFound();
 
@@ -341,6 +347,7 @@ public sealed class ConnectionPool : IConnectionPool
     internal void Maintain()
     {
         _parts.Clock.Refresh();
+        _desk.ArmNear();
         _parts.Vitals.Beat(_ledger.TotalRents);
         _parts.Peak.Look(_gate.Read().Leased);
         _parts.Watch.LookForMeters();

@@ -151,14 +151,17 @@ internal sealed partial class AdmissionGate
         return true;
     }
 
-    /// <summary>Gives a held place, its connection open and ready, to the first waiter; false when nobody waits.</summary>
-    public bool TryHandOver(int place)
+    /// <summary>Gives a held place, its connection open and ready, to the first waiter; false when nobody waits, or nobody may have it.</summary>
+    /// <param name="place">The place.</param>
+    /// <param name="isUnwanted">In a pause, or one too many (see <see cref="TryClaimSurplus"/>): the caller retires it.</param>
+    public bool TryHandOver(int place, out bool isUnwanted)
     {
         Waiter? first;
         lock (_gate)
         {
             AssertInvariants();
-            first = IsShutLocked() ? null : TakeFirstLocked();
+            isUnwanted = _paused || (HasSurplusLocked() && _leaving.Add(place));
+            first = isUnwanted || _closed ? null : TakeFirstLocked();
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
@@ -263,6 +266,15 @@ internal sealed partial class AdmissionGate
         lock (_gate)
         {
             return _queue.First?.Deadline;
+        }
+    }
+
+    /// <summary>Those who wait and whose budget ends until <paramref name="deadline"/>.</summary>
+    public IReadOnlyList<Waiter> WaitingUntil(long deadline)
+    {
+        lock (_gate)
+        {
+            return _queue.Until(deadline);
         }
     }
 

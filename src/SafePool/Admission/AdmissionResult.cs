@@ -36,11 +36,7 @@ internal enum AdmissionOutcome
 
 /// <summary>The outcome of a request, with the place where one was granted, or the counts at the moment when it was not.</summary>
 internal readonly record struct AdmissionResult(
-    AdmissionOutcome Outcome, int Place = -1, Exception? Error = null, GateCounts Counts = default, AcquirePhase Phase = AcquirePhase.Queued)
-{
-    /// <summary>The request stood in the queue.</summary>
-    public bool HasWaited { get; init; }
-}
+    AdmissionOutcome Outcome, int Place = -1, Exception? Error = null, GateCounts Counts = default, AcquirePhase Phase = AcquirePhase.Queued);
 
 /// <summary>The terms of the equation, read at one moment.</summary>
 internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)

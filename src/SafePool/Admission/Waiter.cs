@@ -1,18 +1,16 @@
-using System.Threading.Tasks.Sources;
-
 namespace SafePool.Admission;
 
-/// <summary>One request that stands in the queue. Re-used: see <see cref="WaitingRoom"/>.</summary>
+/// <summary>One request that stands in the queue. Re-used by its owner: see <see cref="WaitingRoom"/>.</summary>
 /// <remarks>
-/// <para>Invariant: it is completed exactly once per stay, by whoever unlinked it from the queue under the gate's lock.</para>
-/// <para>An asynchronous caller is resumed on the thread pool, never inside somebody else's return. A blocking one waits on an event of
-/// its own and needs no thread-pool thread to be served.</para>
+/// <para>Invariants: it is completed exactly once per stay, by whoever unlinked it from the queue under the gate's lock. It goes on exactly once per stay: when it has been completed
+/// <em>and</em> the one who queued it has let go of it, whichever comes second.</para>
+/// <para>An asynchronous caller goes on as a work item of the thread pool, never inside somebody else's return; on the local queue of the thread that completed it, because what it is going to use is in the cache of that
+/// processor. A blocking one waits on an event of its own and needs no thread-pool thread to be served.</para>
 /// </remarks>
-internal sealed class Waiter : IValueTaskSource<AdmissionResult>
+internal abstract class Waiter : IThreadPoolWorkItem
 {
-    private ManualResetValueTaskSourceCore<AdmissionResult> _result = new() { RunContinuationsAsynchronously = true };
     private ManualResetEventSlim? _signal;
-    private AdmissionResult _admission;
+    private int _isHalfway;
 
     // Links and membership belong to WaiterQueue and are guarded by the gate's lock.
     public Waiter? Next { get; set; }
@@ -29,13 +27,22 @@ internal sealed class Waiter : IValueTaskSource<AdmissionResult>
     /// <summary>When the budget ends, as a timestamp of the pool's clock; <see cref="long.MaxValue"/> for never.</summary>
     public long Deadline { get; private set; }
 
-    /// <summary>Belongs to <see cref="WaitingRoom"/>, which arms it again for every stay.</summary>
-    public ITimer? Timer { get; set; }
+    /// <summary>How the request ended.</summary>
+    public AdmissionResult Admission { get; protected internal set; }
+
+    /// <summary>It stood in the queue, if only once.</summary>
+    public bool HasWaited { get; private set; }
 
     /// <summary>The gate at which it stands, for the callback of a cancelled token.</summary>
     public AdmissionGate Gate { get; private set; } = null!;
 
-    public ValueTask<AdmissionResult> Task => new(this, _result.Version);
+    // These two belong to WaitingRoom.
+    public ITimer? Timer { get; set; }
+
+    public CancellationTokenRegistration Cancellation { get; set; }
+
+    /// <summary>Whether the timer runs.</summary>
+    public bool IsArmed { get; set; }
 
     public void Prepare(AdmissionGate gate, bool blocking, long deadline, object? who)
     {
@@ -43,45 +50,52 @@ internal sealed class Waiter : IValueTaskSource<AdmissionResult>
         Who = who;
         IsBlocking = blocking;
         Deadline = deadline;
+        HasWaited = false;
         if (blocking)
         {
-            (_signal ??= new ManualResetEventSlim(initialState: false, spinCount: 0)).Reset();
+            _signal ??= new ManualResetEventSlim(initialState: false, spinCount: 0);
         }
-        else
+    }
+
+    /// <summary>A stay begins.</summary>
+    public void Arrive()
+    {
+        _isHalfway = 0;
+        if (IsBlocking)
         {
-            _result.Reset();
+            _signal!.Reset();
         }
     }
 
     /// <summary>Forgets who waited, so that a waiter at rest keeps nothing of the caller's alive.</summary>
-    public void Forget() => Who = null;
-
-    public void Complete(AdmissionResult admission)
+    public void Forget()
     {
+        Who = null;
+        Admission = default;
+    }
+
+    public void Complete(in AdmissionResult admission)
+    {
+        Admission = admission;
+        HasWaited = true;
         if (IsBlocking)
         {
-            _admission = admission;
             _signal!.Set();
         }
-        else
+        else if (Interlocked.Exchange(ref _isHalfway, 1) == 1)
         {
-            _result.SetResult(admission);
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
         }
     }
 
+    /// <summary>Called once it stands in the queue and the caller is done with it. True when it has been completed meanwhile: then it goes on here, and nowhere else.</summary>
+    public bool LetGo() => Interlocked.Exchange(ref _isHalfway, 1) == 1;
+
     /// <summary>Blocks for at most <paramref name="patience"/> of real time; false when nothing happened in it.</summary>
-    public bool Block(TimeSpan patience, out AdmissionResult admission)
-    {
-        var completed = _signal!.Wait(patience);
-        admission = completed ? _admission : default;
-        return completed;
-    }
+    public bool Block(TimeSpan patience) => _signal!.Wait(patience);
 
-    AdmissionResult IValueTaskSource<AdmissionResult>.GetResult(short token) => _result.GetResult(token);
+    void IThreadPoolWorkItem.Execute() => GoOn();
 
-    ValueTaskSourceStatus IValueTaskSource<AdmissionResult>.GetStatus(short token) => _result.GetStatus(token);
-
-    void IValueTaskSource<AdmissionResult>.OnCompleted(
-        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
-        => _result.OnCompleted(continuation, state, token, flags);
+    /// <summary>The request is out of the queue; <see cref="Admission"/> says how. Must not throw.</summary>
+    protected abstract void GoOn();
 }

@@ -91,6 +91,21 @@ internal sealed class WaiterQueue
         return all;
     }
 
+    /// <summary>Those whose budget ends until <paramref name="deadline"/>.</summary>
+    public IReadOnlyList<Waiter> Until(long deadline)
+    {
+        List<Waiter>? until = null;
+        for (var waiter = _first; waiter is not null; waiter = waiter.Next)
+        {
+            if (waiter.Deadline <= deadline)
+            {
+                (until ??= []).Add(waiter);
+            }
+        }
+
+        return until ?? (IReadOnlyList<Waiter>)[];
+    }
+
     /// <summary>Something about each, in order, of the first <paramref name="most"/>.</summary>
     public T[] Select<T>(Func<Waiter, T> of, int most)
     {

@@ -1,90 +1,102 @@
-using System.Runtime.CompilerServices;
-using Microsoft.Extensions.ObjectPool;
+using SafePool.Maintenance;
 
 namespace SafePool.Admission;
 
-/// <summary>Where requests wait: gives each a <see cref="Waiter"/>, a deadline and an ear for its token, and takes them back afterwards.</summary>
+/// <summary>Where requests wait: gives each an end to its budget and an ear for its token.</summary>
 /// <remarks>
-/// Waiters are re-used, each with its timer, so that waiting allocates nothing in the long run. Two late arrivals are possible and
-/// harmless. A timer's callback may come for an earlier stay: it looks at the deadline of the present one, and if that is still ahead only
-/// arms itself again. A token's callback cannot come late, because disposing its registration waits for it.
+/// <para>
+/// Waiters are re-used, each with its timer, so that waiting allocates nothing in the long run. A timer runs only while the end of a budget is near, as few waits ever come to: <see cref="ArmNear"/> looks for those at every tick of the
+/// coarse clock.
+/// </para>
+/// <para>
+/// Two late arrivals are possible and harmless. A timer's callback may come for an earlier stay: it looks at the deadline of the present one, and if that is still ahead only arms itself again. A token's callback cannot come late,
+/// because disposing its registration waits for it.
+/// </para>
 /// </remarks>
-internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
+internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
 {
-    public const int RetainedWaiters = 1024;
+    // Those that end before the tick after the next: the next one may be late by as much.
+    private static readonly TimeSpan _near = 2 * MaintenanceLoop.Period;
 
-    private readonly ObjectPool<Waiter> _waiters =
-        new DefaultObjectPool<Waiter>(new DefaultPooledObjectPolicy<Waiter>(), RetainedWaiters);
-
-    /// <summary>Waits for a place until <paramref name="deadline"/>; <paramref name="onQueued"/> runs once the request stands in the queue.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<AdmissionResult> WaitAsync(
-        long deadline, bool returning, object? who, Action<Waiter> onQueued, CancellationToken cancellationToken)
+    /// <summary>Asks for a place. True when it is known now how that ended; otherwise <paramref name="waiter"/> stands in the queue and will go on by itself.</summary>
+    /// <param name="waiter">Prepared.</param>
+    /// <param name="returning">See <see cref="AdmissionGate.Enter"/>.</param>
+    /// <param name="onQueued">Runs once the request stands in the queue, and before it can go on.</param>
+    /// <param name="cancellationToken">Takes it out of the queue.</param>
+    public bool Enter(Waiter waiter, bool returning, Action<Waiter> onQueued, CancellationToken cancellationToken)
     {
-        var waiter = _waiters.Get();
-        waiter.Prepare(gate, blocking: false, deadline, who);
+        waiter.Arrive();
         var admission = gate.Enter(waiter, returning);
-        if (admission.Outcome == AdmissionOutcome.Queued)
+        if (admission.Outcome != AdmissionOutcome.Queued)
         {
-            onQueued(waiter);
-            Arm(waiter);
-            var registration = cancellationToken.UnsafeRegister(OnCancelled, waiter);
-            admission = (await waiter.Task.ConfigureAwait(false)) with { HasWaited = true };
-            await registration.DisposeAsync().ConfigureAwait(false);
-            Disarm(waiter);
+            waiter.Admission = admission;
+            return true;
         }
 
-        waiter.Forget();
-        _waiters.Return(waiter);
-        return admission;
-    }
-
-    /// <summary>The same for a caller who blocks.</summary>
-    public AdmissionResult Wait(long deadline, bool returning, object? who, Action<Waiter> onQueued)
-    {
-        var waiter = _waiters.Get();
-        waiter.Prepare(gate, blocking: true, deadline, who);
-        var admission = gate.Enter(waiter, returning);
-        if (admission.Outcome == AdmissionOutcome.Queued)
+        onQueued(waiter);
+        waiter.Cancellation = cancellationToken.UnsafeRegister(OnCancelled, waiter);
+        if (waiter.Deadline <= Near())
         {
-            onQueued(waiter);
             Arm(waiter);
-
-            // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
-            while (!waiter.Block(Remaining(deadline), out admission))
-            {
-                if (clock.GetTimestamp() >= deadline)
-                {
-                    gate.TryLeave(waiter, AdmissionOutcome.TimedOut);
-                }
-            }
-
-            Disarm(waiter);
-            admission = admission with { HasWaited = true };
         }
 
-        waiter.Forget();
-        _waiters.Return(waiter);
-        return admission;
+        if (!waiter.LetGo())
+        {
+            return false;
+        }
+
+        Leave(waiter);
+        return true;
     }
 
-    private void Arm(Waiter waiter)
+    /// <summary>What a waiter does first that goes on by itself.</summary>
+    public static void Leave(Waiter waiter)
     {
-        if (waiter.Deadline == long.MaxValue)
+        waiter.Cancellation.Dispose();
+        waiter.Cancellation = default;
+        if (waiter.IsArmed)
         {
+            waiter.IsArmed = false;
+            waiter.Timer!.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    /// <summary>Asks for a place, and blocks until it is known how that ended.</summary>
+    public void Wait(Waiter waiter, bool returning, Action<Waiter> onQueued)
+    {
+        waiter.Arrive();
+        var admission = gate.Enter(waiter, returning);
+        if (admission.Outcome != AdmissionOutcome.Queued)
+        {
+            waiter.Admission = admission;
             return;
         }
 
-        if (waiter.Timer is null)
+        onQueued(waiter);
+        Arm(waiter);
+
+        // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
+        while (!waiter.Block(Remaining(waiter.Deadline)))
         {
-            // Without suppression the timer would keep the first caller's AsyncLocals alive for as long as the waiter is re-used.
-            using (ExecutionContext.SuppressFlow())
+            if (clock.Exact >= waiter.Deadline)
             {
-                waiter.Timer = clock.CreateTimer(OnTimer, waiter, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                gate.TryLeave(waiter, AdmissionOutcome.TimedOut);
             }
         }
 
-        waiter.Timer.Change(Remaining(waiter.Deadline), Timeout.InfiniteTimeSpan);
+        Leave(waiter);
+    }
+
+    /// <summary>Lets the timers run of those whose budget ends soon.</summary>
+    public void ArmNear()
+    {
+        foreach (var waiter in gate.WaitingUntil(Near()))
+        {
+            if (!waiter.IsArmed)
+            {
+                Arm(waiter);
+            }
+        }
     }
 
     private static void OnCancelled(object? state)
@@ -93,12 +105,36 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
         waiter.Gate.TryLeave(waiter, AdmissionOutcome.Cancelled);
     }
 
-    private static void Disarm(Waiter waiter) => waiter.Timer?.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    private long Near() => clock.After(clock.Coarse, _near);
+
+    private void Arm(Waiter waiter)
+    {
+        if (waiter.Deadline == long.MaxValue)
+        {
+            return;
+        }
+
+        // Who enters and the maintenance loop may both want to.
+        lock (waiter)
+        {
+            if (waiter.Timer is null)
+            {
+                // Without suppression the timer would keep the first caller's AsyncLocals alive for as long as the waiter is re-used.
+                using (ExecutionContext.SuppressFlow())
+                {
+                    waiter.Timer = clock.Provider.CreateTimer(OnTimer, waiter, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                }
+            }
+
+            waiter.IsArmed = true;
+            waiter.Timer.Change(Remaining(waiter.Deadline), Timeout.InfiniteTimeSpan);
+        }
+    }
 
     private void OnTimer(object? state)
     {
         var waiter = (Waiter)state!;
-        if (clock.GetTimestamp() >= waiter.Deadline)
+        if (clock.Exact >= waiter.Deadline)
         {
             gate.TryLeave(waiter, AdmissionOutcome.TimedOut);
         }
@@ -117,7 +153,6 @@ internal sealed class WaitingRoom(AdmissionGate gate, TimeProvider clock)
         }
 
         // Rounded up to a millisecond, the finest that timers know, so that they do not fire too early again and again.
-        var remaining = clock.GetElapsedTime(clock.GetTimestamp(), deadline);
-        return TimeSpan.FromMilliseconds(Math.Ceiling(Math.Max(0, remaining.TotalMilliseconds)));
+        return TimeSpan.FromMilliseconds(Math.Ceiling(Math.Max(0, clock.Until(deadline).TotalMilliseconds)));
     }
 }

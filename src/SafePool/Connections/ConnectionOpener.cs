@@ -151,13 +151,14 @@ internal sealed class ConnectionOpener : IDisposable
 
             slot.Connection = connection;
             slot.Generation = _parts.Physicals.Generation;
-            if (_parts.Gate.IsPaused || _parts.Gate.TryClaimSurplus(slot.Place))
+            var isHandedOver = _parts.Gate.TryHandOver(slot.Place, out var isUnwanted);
+            if (isUnwanted)
             {
                 Retire(slot);
                 return;
             }
 
-            if (_parts.Gate.TryHandOver(slot.Place) || !TryRest(slot, connection))
+            if (isHandedOver || !TryRest(slot, connection))
             {
                 return;
             }

@@ -163,7 +163,7 @@ internal sealed class GovernedConnection
         try
         {
             var site = _site();
-            var lease = TryAdopt(out var slot) ? Synchronously.Result(_owner.Desk.IssueAsync(slot!, site, _options)) : RentInstead(site);
+            var lease = TryAdopt(out var slot) ? _owner.Desk.Issue(slot!, site, _options) : RentInstead(site);
             Hold(lease);
         }
         finally

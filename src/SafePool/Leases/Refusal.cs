@@ -12,7 +12,7 @@ internal sealed class Refusal(Refusals refusals, RefusalReason reason, Admission
     /// <summary>What the request ended with, and the counts of that moment.</summary>
     public AdmissionResult Admission => admission;
 
-    /// <summary>Who asked: see <see cref="RentRequest.Who"/>.</summary>
+    /// <summary>Who asked: see <see cref="Waiter.Who"/>.</summary>
     public object? Who => who;
 
     public TimeSpan Waited => waited;

@@ -7,44 +7,35 @@ namespace SafePool.Leases;
 /// <summary>Tells the callers that got no lease why.</summary>
 internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, ExhaustionEpisode episode)
 {
-    /// <summary>Whether a request that ended like this can be told so without an exception: it was the pool that said no.</summary>
-    public static bool IsRefusal(AdmissionOutcome outcome) => outcome is not (AdmissionOutcome.Cancelled or AdmissionOutcome.Failed);
-
-    /// <summary>The exception for a request that ended like this; throws it itself where it was thrown before.</summary>
-    public Exception Of(AdmissionResult admission, in RentRequest request, long begun)
+    /// <summary>Takes down that the pool has refused a rent. One that failed or was cancelled throws that instead.</summary>
+    public void Refuse(PendingRent rent)
     {
-        if (IsRefusal(admission.Outcome))
+        var admission = rent.Admission;
+        switch (admission.Outcome)
         {
-            return Refuse(admission, request, begun).ToException();
+            case AdmissionOutcome.Failed:
+                parts.Telemetry.Rented(rent.Begun, rent.HasWaited, admission.Error);
+
+                // As it was thrown, with its own stack.
+                ExceptionDispatchInfo.Throw(admission.Error!);
+                break;
+            case AdmissionOutcome.Cancelled:
+                parts.Recorder.Record(FlightEventKind.Cancelled, site: rent.Site);
+                var cancelled = new OperationCanceledException(rent.CancellationToken);
+                parts.Telemetry.Rented(rent.Begun, rent.HasWaited, cancelled);
+                throw cancelled;
         }
 
-        if (admission.Error is { } error)
-        {
-            parts.Telemetry.Rented(begun, admission.HasWaited, error);
-
-            // As it was thrown, with its own stack.
-            ExceptionDispatchInfo.Throw(error);
-        }
-
-        parts.Recorder.Record(FlightEventKind.Cancelled, site: request.Site);
-        var cancelled = new OperationCanceledException(request.CancellationToken);
-        parts.Telemetry.Rented(begun, admission.HasWaited, cancelled);
-        return cancelled;
-    }
-
-    /// <summary>Takes down that a request was refused.</summary>
-    public Refusal Refuse(AdmissionResult admission, in RentRequest request, long begun)
-    {
-        Count(admission.Outcome, request.Site);
-        var waited = parts.Clock.Since(begun);
-        var refusal = new Refusal(this, ReasonOf(admission), admission, request.Who, waited);
-        parts.Telemetry.Refused(waited, admission.HasWaited, refusal);
+        Count(admission.Outcome, rent.Site);
+        var waited = parts.Clock.Since(rent.Begun);
+        var refusal = new Refusal(this, ReasonOf(admission), admission, rent.Who, waited);
+        parts.Telemetry.Refused(waited, rent.HasWaited, refusal);
         if (refusal.Reason is RefusalReason.Exhausted or RefusalReason.Rejected)
         {
             episode.Note(refusal);
         }
 
-        return refusal;
+        rent.Refusal = refusal;
     }
 
     public PoolClosedException Closed() => new(Snapshots.Of(parts));

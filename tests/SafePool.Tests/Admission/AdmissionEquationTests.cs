@@ -133,14 +133,21 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             return;
         }
 
+        var hadSurplus = _gate.HasSurplus;
+        Assert.NotEqual(_paused || hadSurplus, _gate.TryHandOver(place, out var isUnwanted));
+        Assert.Equal(_paused || hadSurplus, isUnwanted);
         if (_paused)
         {
-            Assert.False(_gate.TryHandOver(place));
             _gate.Vacate(place);
             return;
         }
 
-        Assert.True(_gate.TryHandOver(place));
+        if (isUnwanted)
+        {
+            _leaving.Add(place);
+            return;
+        }
+
         ExpectFirst(AdmissionOutcome.Granted, place);
         _held.Add(place);
     }

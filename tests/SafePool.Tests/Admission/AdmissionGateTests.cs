@@ -48,7 +48,7 @@ public sealed class AdmissionGateTests
         Assert.False(gate.TryGiveBack(held[0]));
         Assert.False(gate.TryTake(out _));
         Assert.Equal(0, gate.Idle);
-        Assert.True(gate.TryHandOver(held[0]));
+        Assert.True(gate.TryHandOver(held[0], out _));
 
         Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, held[0]), GateKit.Result(waiter));
         Assert.Equal(1, gate.Read().Leased);
@@ -63,11 +63,11 @@ public sealed class AdmissionGateTests
 
         foreach (var place in held)
         {
-            gate.TryHandOver(place);
+            gate.TryHandOver(place, out _);
         }
 
         Assert.Equal(held, waiters.Select(waiter => GateKit.Result(waiter)!.Value.Place));
-        Assert.False(gate.TryHandOver(held[0]));
+        Assert.False(gate.TryHandOver(held[0], out _));
     }
 
     [Fact]
@@ -77,8 +77,8 @@ public sealed class AdmissionGateTests
         Waiter[] waiters = [GateKit.Enter(gate), GateKit.Enter(gate), GateKit.Enter(gate)];
 
         Assert.True(gate.TryLeave(waiters[1], AdmissionOutcome.Cancelled));
-        gate.TryHandOver(held[0]);
-        gate.TryHandOver(held[1]);
+        gate.TryHandOver(held[0], out _);
+        gate.TryHandOver(held[1], out _);
 
         Assert.Equal(held[0], GateKit.Result(waiters[0])!.Value.Place);
         Assert.Equal(AdmissionOutcome.Cancelled, GateKit.Result(waiters[1])!.Value.Outcome);
@@ -91,7 +91,7 @@ public sealed class AdmissionGateTests
     {
         var gate = GateKit.WithHeld(1, out var held);
         var waiter = GateKit.Enter(gate);
-        gate.TryHandOver(held[0]);
+        gate.TryHandOver(held[0], out _);
 
         Assert.False(gate.TryLeave(waiter, AdmissionOutcome.TimedOut));
         Assert.Equal(AdmissionOutcome.Granted, GateKit.Result(waiter)!.Value.Outcome);
@@ -105,7 +105,7 @@ public sealed class AdmissionGateTests
         var (late, next) = (GateKit.Enter(gate), GateKit.Enter(gate));
         gate.TryLeave(late, AdmissionOutcome.TimedOut);
 
-        Assert.True(gate.TryHandOver(held[0]));
+        Assert.True(gate.TryHandOver(held[0], out _));
 
         Assert.Equal(AdmissionOutcome.TimedOut, GateKit.Result(late)!.Value.Outcome);
         Assert.Equal(AdmissionOutcome.Granted, GateKit.Result(next)!.Value.Outcome);
@@ -129,7 +129,7 @@ public sealed class AdmissionGateTests
         var (waiting, returning) = (GateKit.Enter(gate), GateKit.NewWaiter(gate));
         gate.Enter(returning, returning: true);
 
-        gate.TryHandOver(held[0]);
+        gate.TryHandOver(held[0], out _);
 
         Assert.NotNull(GateKit.Result(returning));
         Assert.Null(GateKit.Result(waiting));

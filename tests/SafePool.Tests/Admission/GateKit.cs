@@ -29,7 +29,7 @@ internal static class GateKit
     // Blocking waiters can be asked for their result at any time, which is all that these tests need.
     public static Waiter NewWaiter(AdmissionGate gate, bool blocking = true)
     {
-        var waiter = new Waiter();
+        var waiter = new TestWaiter();
         waiter.Prepare(gate, blocking, long.MaxValue, who: null);
         return waiter;
     }
@@ -43,5 +43,5 @@ internal static class GateKit
 
     /// <summary>How the wait ended; null while it goes on.</summary>
     public static AdmissionResult? Result(Waiter waiter)
-        => waiter.Block(TimeSpan.Zero, out var admission) ? admission : null;
+        => waiter.Block(TimeSpan.Zero) ? waiter.Admission : null;
 }

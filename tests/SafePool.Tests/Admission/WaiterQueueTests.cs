@@ -121,9 +121,9 @@ public sealed class WaiterQueueTests(ITestOutputHelper output)
         return waiters;
     }
 
-    private Waiter NewWaiter(bool blocking = false)
+    private TestWaiter NewWaiter(bool blocking = false)
     {
-        var waiter = new Waiter();
+        var waiter = new TestWaiter();
         waiter.Prepare(_gate, blocking, long.MaxValue, who: null);
         return waiter;
     }

@@ -1,4 +1,5 @@
 using SafePool.Admission;
+using SafePool.Maintenance;
 using SafePool.TestKit;
 using Xunit;
 
@@ -8,115 +9,189 @@ public sealed class WaitingRoomTests
 {
     private static readonly long Second = TimeSpan.TicksPerSecond;
 
-    private readonly ManualTimeProvider _clock = new();
+    private readonly ManualTimeProvider _time = new();
+    private readonly PoolClock _clock;
     private readonly AdmissionGate _gate;
     private readonly WaitingRoom _room;
+    private readonly TestWaiter _waiter = new();
     private readonly int _place;
 
     public WaitingRoomTests()
     {
         _gate = GateKit.WithHeld(1, out var held);
         _place = held[0];
+        _clock = new PoolClock(_time);
         _room = new WaitingRoom(_gate, _clock);
     }
 
-    [Fact]
-    public async Task WaitAsync_AtTheDeadline_TimesOutAndNotBefore()
+    [Theory]
+    [InlineData(0.001)]
+    [InlineData(0.4)]
+    [InlineData(0.75)]
+    [InlineData(5)]
+    public async Task Enter_AtTheDeadline_TimesOutAndNotBefore(double seconds)
     {
-        var waiting = Wait(deadline: 5 * Second);
+        var deadline = (long)(seconds * Second);
+        var waiting = Wait(deadline);
 
-        _clock.Advance(TimeSpan.FromTicks((5 * Second) - 1));
+        Pass(TimeSpan.FromTicks(deadline - 1));
         Assert.Equal(1, _gate.Read().Waiting);
-        _clock.Advance(TimeSpan.FromTicks(1));
+        Pass(TimeSpan.FromTicks(1));
 
         Assert.Equal(AdmissionOutcome.TimedOut, (await waiting).Outcome);
         Assert.Equal(0, _gate.Read().Waiting);
     }
 
+    /// <summary>Nearly all waits are over long before; a timer for each would cost more than the rest of a wait.</summary>
     [Fact]
-    public async Task WaitAsync_HandedOver_LeavesNoTimerArmed()
+    public async Task Enter_TheDeadlineIsFarAway_ArmsNoTimerUntilItIsNear()
     {
         var waiting = Wait(deadline: 5 * Second);
-        Assert.Equal(1, _clock.ActiveTimers);
+        Assert.Equal(0, _time.ActiveTimers);
+        Pass(TimeSpan.FromSeconds(4.25));
+        Assert.Equal(0, _time.ActiveTimers);
 
-        _gate.TryHandOver(_place);
+        Pass(TimeSpan.FromSeconds(0.25));
+        Assert.Equal(1, _time.ActiveTimers);
+        _gate.TryHandOver(_place, out _);
 
-        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place) { HasWaited = true }, await waiting);
-        Assert.Equal(0, _clock.ActiveTimers);
+        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place), await waiting);
+        Assert.Equal(0, _time.ActiveTimers);
     }
 
     [Fact]
-    public async Task WaitAsync_WithoutDeadline_ArmsNoTimerAndWaitsForEver()
+    public async Task Enter_TheDeadlineIsNear_ArmsTheTimerAtOnce()
+    {
+        var waiting = Wait(deadline: Second / 2);
+        Assert.Equal(1, _time.ActiveTimers);
+
+        _gate.TryHandOver(_place, out _);
+
+        Assert.Equal(AdmissionOutcome.Granted, (await waiting).Outcome);
+        Assert.Equal(0, _time.ActiveTimers);
+    }
+
+    /// <summary>The maintenance loop may be late, as in a starved process.</summary>
+    [Fact]
+    public async Task ArmNear_TheDeadlineIsPast_TimesOutAtOnce()
+    {
+        var waiting = Wait(deadline: Second);
+
+        _time.Advance(TimeSpan.FromSeconds(7));
+        Assert.False(waiting.IsCompleted);
+        Tick();
+        _time.Advance(TimeSpan.Zero);
+
+        Assert.Equal(AdmissionOutcome.TimedOut, (await waiting).Outcome);
+    }
+
+    [Fact]
+    public async Task Enter_WithoutDeadline_ArmsNoTimerAndWaitsForEver()
     {
         var waiting = Wait(deadline: long.MaxValue);
 
-        _clock.Advance(TimeSpan.FromDays(365));
-        Assert.Equal(0, _clock.ActiveTimers);
+        Pass(TimeSpan.FromDays(1));
+        Assert.Equal(0, _time.ActiveTimers);
         Assert.Equal(1, _gate.Read().Waiting);
-        _gate.TryHandOver(_place);
+        _gate.TryHandOver(_place, out _);
 
         Assert.Equal(AdmissionOutcome.Granted, (await waiting).Outcome);
     }
 
     [Fact]
     [Trait("Conformance", "23")]
-    public async Task WaitAsync_Cancelled_LeavesTheQueueAndTakesNothingWithIt()
+    public async Task Enter_Cancelled_LeavesTheQueueAndTakesNothingWithIt()
     {
         using var cancellation = new CancellationTokenSource();
-        var waiting = WaitCancellable(5 * Second, cancellation.Token);
+        var waiting = WaitCancellable(Second / 2, cancellation.Token);
 
         await cancellation.CancelAsync();
 
         Assert.Equal(AdmissionOutcome.Cancelled, (await waiting).Outcome);
         Assert.True(_gate.TryGiveBack(_place));
-        Assert.Equal(0, _clock.ActiveTimers);
+        Assert.Equal(0, _time.ActiveTimers);
     }
 
     [Fact]
-    public async Task WaitAsync_WaiterIsReused_TheEarlierDeadlineDoesNotEndTheLaterWait()
+    public void Enter_CancelledAlready_IsOverWhenItReturns()
+    {
+        _waiter.Prepare(_gate, blocking: false, 5 * Second, who: null);
+
+        Assert.True(_room.Enter(_waiter, returning: false, _ => { }, new CancellationToken(canceled: true)));
+
+        Assert.Equal(AdmissionOutcome.Cancelled, _waiter.Admission.Outcome);
+        Assert.False(_waiter.GoneOn.IsCompleted);
+    }
+
+    /// <summary>It must not go on elsewhere while the one who queued it is still busy with it: both would use it.</summary>
+    [Fact]
+    public void Enter_HandedOverBeforeItReturns_IsOverThereAndGoesOnNowhereElse()
+    {
+        _waiter.Prepare(_gate, blocking: false, 5 * Second, who: null);
+
+        Assert.True(_room.Enter(_waiter, returning: false, _ => _gate.TryHandOver(_place, out var _), TestContext.Current.CancellationToken));
+
+        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place), _waiter.Admission);
+        Assert.True(_waiter.HasWaited);
+        Assert.False(_waiter.GoneOn.IsCompleted);
+    }
+
+    [Fact]
+    public async Task Enter_WaiterIsReused_TheEarlierDeadlineDoesNotEndTheLaterWait()
     {
         for (var stay = 1; stay <= 3; stay++)
         {
-            var waiting = Wait(deadline: _clock.GetTimestamp() + (5 * Second));
-            _clock.Advance(TimeSpan.FromSeconds(3));
-            _gate.TryHandOver(_place);
+            var waiting = Wait(deadline: _clock.Exact + (5 * Second));
+            Pass(TimeSpan.FromSeconds(4.75));
+            _gate.TryHandOver(_place, out _);
             Assert.Equal(AdmissionOutcome.Granted, (await waiting).Outcome);
         }
 
-        var last = Wait(deadline: _clock.GetTimestamp() + (5 * Second));
-        _clock.Advance(TimeSpan.FromSeconds(4.999));
+        var last = Wait(deadline: _clock.Exact + (5 * Second));
+        Pass(TimeSpan.FromSeconds(4.999));
         Assert.Equal(1, _gate.Read().Waiting);
-        _clock.Advance(TimeSpan.FromSeconds(0.001));
+        Pass(TimeSpan.FromSeconds(0.001));
 
         Assert.Equal(AdmissionOutcome.TimedOut, (await last).Outcome);
     }
 
     [Fact]
-    public async Task WaitAsync_SecondStayIsShorterThanTheFirst_EndsAtItsOwnDeadline()
+    public async Task Enter_SecondStayIsShorterThanTheFirst_EndsAtItsOwnDeadline()
     {
         var first = Wait(deadline: 10 * Second);
-        _gate.TryHandOver(_place);
+        _gate.TryHandOver(_place, out _);
         await first;
 
         var second = Wait(deadline: 1 * Second);
-        _clock.Advance(TimeSpan.FromSeconds(1));
+        Pass(TimeSpan.FromSeconds(1));
 
         Assert.Equal(AdmissionOutcome.TimedOut, (await second).Outcome);
     }
 
     [Fact]
-    public async Task WaitAsync_Queued_SaysSoOnceAndOnlyThen()
+    public void Enter_SomethingIsIdle_IsOverAndWasNeverQueued()
     {
         var queued = 0;
-        var granted = await new WaitingRoom(GateKit.WithIdle(1), _clock)
-            .WaitAsync(long.MaxValue, returning: false, who: null, _ => queued++, TestContext.Current.CancellationToken);
-        Assert.Equal(AdmissionOutcome.Granted, granted.Outcome);
-        Assert.Equal(0, queued);
+        var gate = GateKit.WithIdle(1);
+        _waiter.Prepare(gate, blocking: false, long.MaxValue, who: null);
 
-        var waiting = _room.WaitAsync(long.MaxValue, returning: false, who: null, _ => queued++, TestContext.Current.CancellationToken).AsTask();
+        Assert.True(new WaitingRoom(gate, _clock).Enter(_waiter, returning: false, _ => queued++, TestContext.Current.CancellationToken));
+
+        Assert.Equal(AdmissionOutcome.Granted, _waiter.Admission.Outcome);
+        Assert.False(_waiter.HasWaited);
+        Assert.Equal(0, queued);
+    }
+
+    [Fact]
+    public async Task Enter_Queued_SaysSoOnce()
+    {
+        var queued = 0;
+        _waiter.Prepare(_gate, blocking: false, long.MaxValue, who: null);
+        Assert.False(_room.Enter(_waiter, returning: false, _ => queued++, TestContext.Current.CancellationToken));
+
         _gate.Close();
 
-        Assert.Equal(AdmissionOutcome.Closed, (await waiting).Outcome);
+        Assert.Equal(AdmissionOutcome.Closed, (await _waiter.GoneOn).Outcome);
         Assert.Equal(1, queued);
     }
 
@@ -124,20 +199,46 @@ public sealed class WaitingRoomTests
     [Trait("Conformance", "29")]
     public async Task Wait_BlockedOnAnotherThread_EndsWithTheHandOver()
     {
+        _waiter.Prepare(_gate, blocking: true, long.MaxValue, who: null);
         var waiting = Task.Factory.StartNew(
-            () => _room.Wait(long.MaxValue, returning: false, who: null, _ => { }),
+            () => _room.Wait(_waiter, returning: false, _ => { }),
             TestContext.Current.CancellationToken,
             TaskCreationOptions.LongRunning,
             TaskScheduler.Default);
         await Eventually.True(() => _gate.Read().Waiting == 1, "the caller stands in the queue");
 
-        _gate.TryHandOver(_place);
+        _gate.TryHandOver(_place, out _);
 
-        Assert.Equal(_place, (await waiting).Place);
+        await waiting;
+        Assert.Equal(_place, _waiter.Admission.Place);
     }
 
     private Task<AdmissionResult> Wait(long deadline) => WaitCancellable(deadline, CancellationToken.None);
 
     private Task<AdmissionResult> WaitCancellable(long deadline, CancellationToken cancellationToken)
-        => _room.WaitAsync(deadline, returning: false, who: null, _ => { }, cancellationToken).AsTask();
+    {
+        _waiter.Renew();
+        _waiter.Prepare(_gate, blocking: false, deadline, who: null);
+        Assert.False(_room.Enter(_waiter, returning: false, _ => { }, cancellationToken));
+        return _waiter.GoneOn;
+    }
+
+    /// <summary>Time passes, with the ticks of a maintenance loop.</summary>
+    private void Pass(TimeSpan time)
+    {
+        var end = _clock.Exact + time.Ticks;
+        while (_clock.Coarse + MaintenanceLoop.Period.Ticks <= end)
+        {
+            _time.Advance(TimeSpan.FromTicks(_clock.Coarse + MaintenanceLoop.Period.Ticks - _clock.Exact));
+            Tick();
+        }
+
+        _time.Advance(TimeSpan.FromTicks(end - _clock.Exact));
+    }
+
+    private void Tick()
+    {
+        _clock.Refresh();
+        _room.ArmNear();
+    }
 }

@@ -1,0 +1,101 @@
+using SafePool.Admission;
+using SafePool.Connections;
+using SafePool.Diagnostics;
+using SafePool.Enlistments;
+
+namespace SafePool.Leases;
+
+/// <summary>Gets a place for a rent: the one that its transaction has, one that is idle, or one that somebody will give back.</summary>
+internal sealed class Admittance
+{
+    private readonly PoolParts _parts;
+    private readonly ConnectionOpener _opener;
+    private readonly EnlistedPlaces _enlisted;
+    private readonly NestedRents? _nested;
+    private readonly WaitingRoom _room;
+    private readonly Action<Waiter> _onQueued;
+    private long _waitNotedAt = long.MinValue;
+
+    public Admittance(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted, NestedRents? nested)
+    {
+        _parts = parts;
+        _opener = opener;
+        _enlisted = enlisted;
+        _nested = nested;
+        _room = new WaitingRoom(parts.Gate, parts.Clock);
+        _onQueued = OnQueued;
+    }
+
+    /// <summary>The place that an earlier lease in the same transaction has left.</summary>
+    public LeaseSlot? Resume(PendingRent rent)
+        => rent.Ambient is { } transaction && _enlisted.TryResume(transaction, rent.Onto, out var slot) ? slot : null;
+
+    public LeaseSlot? TakeIdle() => _parts.Gate.TryTake(out var place) ? _parts.Ledger[place] : null;
+
+    /// <summary>Asks for a place. True when <see cref="Waiter.Admission"/> says how that ended, as it does for those who block; otherwise the rent stands in the queue, and goes on by itself.</summary>
+    public bool TryAdmit(PendingRent rent)
+    {
+        if (rent.Patience == TimeSpan.Zero)
+        {
+            rent.Admission = TakeNow();
+            return true;
+        }
+
+        if (rent.IsBlocking)
+        {
+            _room.Wait(rent, rent.IsReturning, _onQueued);
+            return true;
+        }
+
+        return _room.Enter(rent, rent.IsReturning, _onQueued, rent.CancellationToken);
+    }
+
+    /// <inheritdoc cref="WaitingRoom.ArmNear"/>
+    public void ArmNear() => _room.ArmNear();
+
+    /// <summary>A budget of zero: what is idle now, or nothing. Something is opened all the same, for the next one.</summary>
+    private AdmissionResult TakeNow()
+    {
+        if (_parts.Gate.TryTake(out var place))
+        {
+            return new AdmissionResult(AdmissionOutcome.Granted, place);
+        }
+
+        _opener.OpenSpeculatively();
+        var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : OfHopeless() ?? AdmissionOutcome.TimedOut;
+        return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
+    }
+
+    private void OnQueued(Waiter waiter)
+    {
+        // First, because it may find that the circuit is to open now. The other way round, a circuit that opens in between would leave this one waiting.
+        _opener.Pump();
+        if (!_opener.IsSettingAside && OfHopeless() is { } hopeless && _parts.Gate.TryLeave(waiter, hopeless))
+        {
+            return;
+        }
+
+        _parts.Totals.CountWait();
+        NoteWait();
+        if (_nested is not null && waiter.Who is RentFlow flow && _nested.IsDeadlock(flow))
+        {
+            _parts.Gate.TryLeave(waiter, AdmissionOutcome.Deadlocked);
+        }
+    }
+
+    /// <summary>Once a tick: in a pool that is always full waits alone would fill the recorder within milliseconds.</summary>
+    private void NoteWait()
+    {
+        var tick = _parts.Clock.Coarse;
+        if (Volatile.Read(ref _waitNotedAt) != tick && Interlocked.Exchange(ref _waitNotedAt, tick) != tick)
+        {
+            _parts.Recorder.Record(FlightEventKind.Wait);
+        }
+    }
+
+    /// <summary>Why it would be in vain to wait; null when it may not be.</summary>
+    private AdmissionOutcome? OfHopeless()
+        => _parts.Breaker.IsOpen ? AdmissionOutcome.CircuitOpen
+            : _parts.Exhaustion.IsTripped ? AdmissionOutcome.Stuck
+            : null;
+}
