@@ -7,7 +7,8 @@ namespace SafePool.Benchmarks.Contests;
 /// <param name="Contenders">The first is the one that the others are compared with.</param>
 internal sealed record Contest(Arena Arena, string Name, int Workers, IReadOnlyList<Contender> Contenders) : IAsyncDisposable
 {
-    private const int WarmUpRounds = 3;
+    // Until then the compiler is at work as well, on the same processors: more so for whoever has more code.
+    private static readonly TimeSpan _warmUp = TimeSpan.FromSeconds(2);
 
     public int Rounds { get; init; } = 60;
 
@@ -18,14 +19,15 @@ internal sealed record Contest(Arena Arena, string Name, int Workers, IReadOnlyL
     public async Task<IReadOnlyList<Standing>> RunAsync()
     {
         var turns = Contenders.Select(_ => new List<Turn>()).ToArray();
-        for (var round = 0; round < WarmUpRounds + Rounds; round++)
+        var warmUpRounds = (int)Math.Ceiling(_warmUp / Turn);
+        for (var round = 0; round < warmUpRounds + Rounds; round++)
         {
             for (var i = 0; i < turns.Length; i++)
             {
                 // In another order each time: whoever comes after a collection of another's garbage is not always the same.
                 var at = (i + round) % turns.Length;
                 var turn = await ClosedLoop.RunAsync(Contenders[at].Workers ?? Workers, Turn, Contenders[at].Operate, Arena.ServerProcessor, MeasuresLatency);
-                if (round >= WarmUpRounds)
+                if (round >= warmUpRounds)
                 {
                     turns[at].Add(turn);
                 }

@@ -2,7 +2,7 @@ namespace SafePool.Leases;
 
 /// <summary>How long leases have been held lately: a ring of samples.</summary>
 /// <remarks>
-/// Takes what slots measure: every lease that had to wait for its connection, and every 64th of the others. Thread-safety: any thread may add or
+/// Takes what slots measure: of the leases that had to wait for their connection one a tick of the coarse clock for each place, and every 64th of the others. Thread-safety: any thread may add or
 /// read; a sample that is read while it is written may be half of one and half of another, which no median notices.
 /// </remarks>
 internal sealed class HoldTimes

@@ -29,6 +29,7 @@ internal sealed class LeaseSlot
     private readonly PoolClock _clock;
     private Tenancy _present = Tenancy.Ring(Remembered);
     private uint _turn;
+    private long _sampledAt = Never;
     private long _leaseId;
     private long _lastLeaseId;
 
@@ -119,7 +120,15 @@ internal sealed class LeaseSlot
     /// <summary>Starts a lease that took its time; <see cref="Prepare"/> said for whom. <paramref name="calls"/> were taken on the caller's own stack, before it waited.</summary>
     public Lease Issue(StackTrace? calls)
     {
-        TakeExactTime();
+        // In a full pool all rents wait: once a tick is enough for a sample, and never misses one that is held for long.
+        var tick = _clock.Coarse;
+        _present.RentedAt = tick;
+        if (_sampledAt != tick || _watch.TimesEach)
+        {
+            _sampledAt = tick;
+            TakeExactTime();
+        }
+
         Trace = _watch.CurrentTrace();
         Calls = calls;
         return Publish();

@@ -45,6 +45,30 @@ public sealed class PendingRentTests
         Assert.Equal(1, scripted.Snapshot.Leased);
     }
 
+    /// <summary>A tenant's name, say, that a hook puts into the session. What returned the connection had a context of its own.</summary>
+    [Fact]
+    public async Task RentAsync_ServedAfterItWaited_RunsItsHookInTheContextOfItsCaller()
+    {
+        var tenant = new AsyncLocal<string?>();
+        var seen = new List<string?>();
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(1, options => options.LeaseRented = async (_, _) =>
+        {
+            seen.Add(tenant.Value);
+            await Task.Yield();
+            seen.Add(tenant.Value);
+        });
+        await using var disposal = scripted;
+        seen.Clear();
+        tenant.Value = "mine";
+        var waiting = scripted.BeginRent();
+        tenant.Value = "his who returns";
+        await leases[0].DisposeAsync();
+
+        await using var served = await waiting;
+        Assert.Equal(["mine", "mine"], seen);
+        Assert.Equal("his who returns", tenant.Value);
+    }
+
     /// <summary>A refusal is thrown where it is awaited; what it was noted on serves the next.</summary>
     [Fact]
     public async Task RentAsync_RefusedAfterItWaited_ThrowsOnceAndTheNextIsServed()
