@@ -76,7 +76,7 @@ internal sealed partial class AdmissionGate
             counts = ReadLocked();
         }
 
-        first?.Complete(new AdmissionResult(AdmissionOutcome.Failed, Error: error));
+        first?.Complete(new AdmissionResult(error!));
         return counts;
     }
 

@@ -113,7 +113,7 @@ internal sealed partial class AdmissionGate
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
                 if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked(Limit) + _opening)
                 {
-                    return new AdmissionResult(AdmissionOutcome.Rejected, Counts: ReadLocked());
+                    return new AdmissionResult(AdmissionOutcome.Rejected, ReadLocked());
                 }
             }
             while (!_idle.TryShut());
@@ -147,7 +147,7 @@ internal sealed partial class AdmissionGate
             UnlinkLocked(waiter);
         }
 
-        waiter.Complete(new AdmissionResult(outcome, Counts: counts));
+        waiter.Complete(new AdmissionResult(outcome, counts));
         return true;
     }
 
@@ -186,7 +186,7 @@ internal sealed partial class AdmissionGate
 
         foreach (var waiter in waiters)
         {
-            waiter.Complete(new AdmissionResult(outcome, Counts: counts));
+            waiter.Complete(new AdmissionResult(outcome, counts));
         }
     }
 

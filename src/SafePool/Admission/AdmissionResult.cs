@@ -34,9 +34,30 @@ internal enum AdmissionOutcome
     Closed,
 }
 
-/// <summary>The outcome of a request, with the place where one was granted, or the counts at the moment when it was not.</summary>
-internal readonly record struct AdmissionResult(
-    AdmissionOutcome Outcome, int Place = -1, Exception? Error = null, GateCounts Counts = default, AcquirePhase Phase = AcquirePhase.Queued);
+/// <summary>The outcome of a request: the place where one was granted, or else why not. No larger than two words, because every hand-over writes and reads one.</summary>
+internal readonly record struct AdmissionResult(AdmissionOutcome Outcome, int Place = -1, Unadmitted? Why = null)
+{
+    /// <summary>With the counts at the moment when none was granted.</summary>
+    public AdmissionResult(AdmissionOutcome outcome, in GateCounts counts, AcquirePhase phase = AcquirePhase.Queued)
+        : this(outcome, Why: new Unadmitted(counts, phase))
+    {
+    }
+
+    /// <summary>With what an open failed with.</summary>
+    public AdmissionResult(Exception error)
+        : this(AdmissionOutcome.Failed, Why: new Unadmitted(default, AcquirePhase.Opening, error))
+    {
+    }
+
+    public GateCounts Counts => Why?.Counts ?? default;
+
+    public AcquirePhase Phase => Why?.Phase ?? AcquirePhase.Queued;
+
+    public Exception? Error => Why?.Error;
+}
+
+/// <summary>What there is to say about a request that was not granted.</summary>
+internal sealed record Unadmitted(GateCounts Counts, AcquirePhase Phase, Exception? Error = null);
 
 /// <summary>The terms of the equation, read at one moment.</summary>
 internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)

@@ -63,7 +63,7 @@ internal sealed class Admittance
 
         _opener.OpenSpeculatively();
         var outcome = _parts.Gate.IsClosed ? AdmissionOutcome.Closed : OfHopeless() ?? AdmissionOutcome.TimedOut;
-        return new AdmissionResult(outcome, Counts: _parts.Gate.Read());
+        return new AdmissionResult(outcome, _parts.Gate.Read());
     }
 
     private void OnQueued(Waiter waiter)

@@ -15,6 +15,8 @@ namespace SafePool.Leases;
 /// </remarks>
 internal sealed class RentDesk
 {
+    private const int MostAtRest = 1024;
+
     private readonly PoolParts _parts;
     private readonly EnlistedPlaces _enlisted;
     private readonly Refusals _refusals;
@@ -31,7 +33,7 @@ internal sealed class RentDesk
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
         _admittance = new Admittance(parts, opener, enlisted, _nested);
         _issuer = new LeaseIssuer(parts, opener, returner, enlisted);
-        _rents = new DefaultObjectPool<PendingRent>(new Policy(this), maximumRetained: 1024);
+        _rents = new DefaultObjectPool<PendingRent>(new Policy(this), MostAtRest);
     }
 
     /// <summary>Rents; <paramref name="held"/> is a place that the caller has taken already but whose connection is missing or needs care.</summary>
@@ -130,7 +132,7 @@ internal sealed class RentDesk
             return false;
         }
 
-        rent.Admission = new AdmissionResult(AdmissionOutcome.TimedOut, Counts: _parts.Gate.Read(), Phase: AcquirePhase.Probing);
+        rent.Admission = new AdmissionResult(AdmissionOutcome.TimedOut, _parts.Gate.Read(), AcquirePhase.Probing);
         _refusals.Refuse(rent);
         return true;
     }
