@@ -36,6 +36,7 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly IConnectionSource _source;
     private readonly PhysicalConnections _physicals;
     private readonly ServerPath _path;
+    private readonly RestingPlaces _resting;
     private readonly ConnectionOpener _opener;
     private readonly ConnectionReturner _returner;
     private readonly RentDesk _desk;
@@ -72,18 +73,19 @@ public sealed class ConnectionPool : IConnectionPool
         var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
         (_gate, _ledger, _source, _physicals, _path) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals, _parts.Path);
-        _opener = new ConnectionOpener(_parts) { Retire = slot => _returner!.Retire(slot) };
-        var enlisted = new EnlistedPlaces(_parts, _opener) { ReturnBroken = slot => _returner!.ReturnBroken(slot) };
-        _returner = new ConnectionReturner(_parts, _opener, enlisted);
+        _resting = new RestingPlaces(_parts) { Retire = slot => _returner!.Retire(slot), Pump = () => _opener!.Pump() };
+        _opener = new ConnectionOpener(_parts, _resting);
+        var enlisted = new EnlistedPlaces(_parts, _resting, _opener) { ReturnBroken = slot => _returner!.ReturnBroken(slot) };
+        _returner = new ConnectionReturner(_parts, _resting, _opener, enlisted);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
-        _desk = new RentDesk(_parts, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode));
+        _desk = new RentDesk(_parts, _resting, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode));
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
         _dropIns = new DropInConnections(_returner, _detector);
         Governed = new GovernedConnections(_parts, _desk, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
-        _upkeep = new Upkeep(_parts, _opener, _returner, _detector, _dropped, episode);
+        _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
         _pause = new PoolPause(_parts, _opener);
         _closing = new PoolClosing(_parts);
@@ -385,7 +387,7 @@ public sealed class ConnectionPool : IConnectionPool
         slot.Reset();
         if (!_gate.TryGiveBack(slot.Place))
         {
-            _opener.HandOn(slot);
+            _resting.HandOn(slot);
         }
     }
 

@@ -18,31 +18,27 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class ConnectionOpener : IDisposable
 {
-    // One that has just come to rest is met once; three times in a row nobody gave it back in between.
-    private const int MostFoundInARow = 3;
-
     private readonly PoolParts _parts;
+    private readonly RestingPlaces _resting;
     private readonly CancellationTokenSource _closing = new();
     private readonly Connector _connector;
+    private readonly OpenSettlement _settlement;
     private readonly Outage _outage;
-    private int _rearranged;
-    private int _foundInARow;
 
-    public ConnectionOpener(PoolParts parts)
+    public ConnectionOpener(PoolParts parts, RestingPlaces resting)
     {
         _parts = parts;
+        _resting = resting;
         _outage = new Outage(parts);
-        _connector = new Connector(parts, (slot, connection) => RestAndHandOn(slot, connection), _closing.Token);
+        _settlement = new OpenSettlement(parts, resting);
+        _connector = new Connector(parts, resting, _closing.Token);
     }
 
-    /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
-    public int Rearranged => Volatile.Read(ref _rearranged);
+    /// <inheritdoc cref="OpenSettlement.Rearranged"/>
+    public int Rearranged => _settlement.Rearranged;
 
     /// <summary>Whether an open may have set aside in this instant what is idle.</summary>
     public bool IsSettingAside => _connector.IsSettingAside;
-
-    /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes after the opener.</summary>
-    public required Action<LeaseSlot> Retire { get; init; }
 
     private int OpensAllowed => _parts.Breaker.OpensAllowed(_parts.Settings.MaxConcurrentOpens);
 
@@ -110,7 +106,7 @@ internal sealed class ConnectionOpener : IDisposable
         // finds out. The other way round there could be one at rest that nobody counts.
         _parts.Physicals.Advance();
         _outage.Forget();
-        EmptyIdle();
+        _resting.Empty();
         Pump();
         _parts.Recorder.Record(FlightEventKind.Cleared);
         Log.Cleared(_parts.Logger, _parts.Settings.Name);
@@ -124,112 +120,14 @@ internal sealed class ConnectionOpener : IDisposable
         {
             // Before any place is vacant: the next open finds out, alone, whether it has.
             _parts.Breaker.Suspect();
-            EmptyIdle();
+            _resting.Empty();
         }
 
         return isFirst;
     }
 
-    /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
-    public void HandOn(LeaseSlot slot)
-    {
-        while (!_parts.Gate.TryGiveBack(slot.Place))
-        {
-            if (_parts.Gate.IsClosed)
-            {
-                // Npgsql has closed the connection instead of keeping it.
-                _parts.Physicals.CountClosed();
-                _parts.Gate.Vacate(slot.Place);
-                return;
-            }
-
-            if (_parts.Source.TryTakeOutside() is not { } connection)
-            {
-                VacateLost(slot.Place);
-                return;
-            }
-
-            slot.Connection = connection;
-            slot.Generation = _parts.Physicals.Generation;
-            var isHandedOver = _parts.Gate.TryHandOver(slot.Place, out var isUnwanted);
-            if (isUnwanted)
-            {
-                Retire(slot);
-                return;
-            }
-
-            if (isHandedOver || !TryRest(slot, connection))
-            {
-                return;
-            }
-        }
-    }
-
-    /// <summary>Gives up a place whose connection is gone, and opens another one if somebody waits.</summary>
-    public void Vacate(int place)
-    {
-        _parts.Gate.Vacate(place);
-        Pump();
-    }
-
-    /// <summary>The same for a place under which nothing is at rest: what was there has ended unseen.</summary>
-    public void VacateLost(int place)
-    {
-        _parts.Physicals.CountClosed();
-        Vacate(place);
-    }
-
-    /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
-    /// <returns>False when its close failed: the place is then looked after elsewhere.</returns>
-    public bool RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
-    {
-        if (!TryRest(slot, connection))
-        {
-            return false;
-        }
-
-        HandOn(slot);
-        return true;
-    }
-
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
-
-    /// <summary>Closes a connection that nobody has used. False when that failed: the place is then looked after elsewhere.</summary>
-    public bool TryRest(LeaseSlot slot, NpgsqlConnection connection)
-    {
-        try
-        {
-            _parts.Source.Close(connection);
-            slot.Reset();
-            return true;
-        }
-        catch (Exception error)
-        {
-            slot.Prepare(site: default, options: null);
-            Log.ReturnFailed(_parts.Logger, _parts.Settings.Name, slot.Site.ToString(), error);
-            slot.Connection = connection;
-            Retire(slot);
-            return false;
-        }
-    }
-
-    private void EmptyIdle()
-    {
-        _parts.Source.Clear();
-        for (var rest = _parts.Gate.Idle; rest > 0 && _parts.Gate.TryTake(out var place); rest--)
-        {
-            if (_parts.Source.TryTakeOutside() is { } survivor)
-            {
-                // Opened after the clear, by somebody else.
-                RestAndHandOn(_parts.Ledger[place], survivor);
-            }
-            else
-            {
-                VacateLost(place);
-            }
-        }
-    }
 
     private void Probe()
     {
@@ -284,7 +182,7 @@ internal sealed class ConnectionOpener : IDisposable
         if (opened.Failure is { } failure)
         {
             Fail(place, blocking, failure, connected: true);
-            Discard(_parts.Ledger[place], opened);
+            _settlement.Discard(_parts.Ledger[place], opened);
             return failure;
         }
 
@@ -299,7 +197,7 @@ internal sealed class ConnectionOpener : IDisposable
         }
 
         _parts.Recorder.Record(FlightEventKind.Opened, place);
-        Settle(_parts.Ledger[place], opened, blocking);
+        _settlement.Settle(_parts.Ledger[place], opened, blocking);
         Pump();
         return null;
     }
@@ -317,73 +215,5 @@ internal sealed class ConnectionOpener : IDisposable
         }
 
         Pump();
-    }
-
-    /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is free when it is surely gone.</summary>
-    private void Discard(LeaseSlot slot, OpenedConnection opened)
-    {
-        slot.Prepare(new RentSite(nameof(ConnectionPoolOptions.PhysicalConnectionOpened), "(open)", 0), options: null);
-        slot.Connection = opened.Connection;
-        slot.Generation = opened.Physical.Generation;
-        Retire(slot);
-    }
-
-    private void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking)
-    {
-        slot.Connection = opened.Connection;
-        slot.Generation = opened.Physical.Generation;
-        var isStale = _parts.Gate.IsClosed || slot.Generation != _parts.Physicals.Generation;
-        if (opened.IsNew)
-        {
-            Volatile.Write(ref _foundInARow, 0);
-        }
-        else
-        {
-            // It lay at rest under another place, where it will be missed: but it has not ended.
-            _parts.Physicals.CountClosed(-1);
-        }
-
-        if (_parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !TryRest(slot, opened.Connection))
-        {
-            return;
-        }
-
-        if (isStale && !_parts.Gate.IsClosed && _parts.Source.TryTakeOutside() is { } kept)
-        {
-            // Npgsql has not ended it: the clear came just before it began to open.
-            RestAndHandOn(slot, kept);
-            Interlocked.Increment(ref _rearranged);
-        }
-        else if (isStale)
-        {
-            _parts.Physicals.CountClosed();
-            _parts.Gate.Vacate(slot.Place);
-        }
-        else if (opened.IsNew || IsUnderNoPlace())
-        {
-            HandOn(slot);
-        }
-        else
-        {
-            // It had just come to rest under a place of its own, and lies there again: nothing was added, also when the pool was to grow.
-            Interlocked.Increment(ref _rearranged);
-            _parts.Physicals.CountClosed();
-            _parts.Gate.Vacate(slot.Place);
-        }
-    }
-
-    /// <summary>
-    /// Whether what openers keep finding at rest has lost its place: another may have looked there in the instant in which an opener had it in hand. It gets one again then, or nothing could be added any more.
-    /// If it had one after all, that will be found empty.
-    /// </summary>
-    private bool IsUnderNoPlace()
-    {
-        if (Interlocked.Increment(ref _foundInARow) < MostFoundInARow)
-        {
-            return false;
-        }
-
-        Volatile.Write(ref _foundInARow, 0);
-        return true;
     }
 }

@@ -14,7 +14,7 @@ namespace SafePool.Connections;
 /// </para>
 /// <para>Invariant: every return ends in exactly one HandOn or Vacate of its place, whatever throws, and however late.</para>
 /// </remarks>
-internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted)
+internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, EnlistedPlaces enlisted)
 {
     private readonly ConnectionCloser _closer = new(parts, enlisted);
 
@@ -167,7 +167,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
             if (!enlisted.TryPark(slot))
             {
                 slot.Reset();
-                opener.HandOn(slot);
+                resting.HandOn(slot);
             }
         }
         else
@@ -176,7 +176,7 @@ internal sealed class ConnectionReturner(PoolParts parts, ConnectionOpener opene
             slot.Reset();
             parts.Recorder.Record(FlightEventKind.Closed, slot.Place);
             parts.Physicals.CountClosed();
-            opener.Vacate(slot.Place);
+            resting.Vacate(slot.Place);
         }
     }
 

@@ -13,9 +13,9 @@ namespace SafePool.Connections;
 /// connection serves a waiter all the same. To grow, all that is idle is set aside for the instant in which Npgsql decides.
 /// </remarks>
 /// <param name="parts">The pool.</param>
-/// <param name="putBack">Puts a connection that was set aside, in a place that is held, where it belongs.</param>
+/// <param name="resting">Where what was set aside goes back.</param>
 /// <param name="closing">Ends every attempt.</param>
-internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnection> putBack, CancellationToken closing)
+internal sealed class Connector(PoolParts parts, RestingPlaces resting, CancellationToken closing)
 {
     private readonly Lock _asideGate = new();
     private int _settingAside;
@@ -112,7 +112,7 @@ internal sealed class Connector(PoolParts parts, Action<LeaseSlot, NpgsqlConnect
         {
             foreach (var (slot, connection) in aside)
             {
-                putBack(slot, connection);
+                resting.RestAndHandOn(slot, connection);
             }
         }
     }

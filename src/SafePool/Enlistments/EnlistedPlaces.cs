@@ -31,7 +31,7 @@ namespace SafePool.Enlistments;
 /// </para>
 /// <para>Thread-safety: every member may be called from any thread. <c>_gate</c> guards who is parked, and who has heard of the end; nothing is called under it.</para>
 /// </remarks>
-internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
+internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, ConnectionOpener opener)
 {
     private static readonly RentOptions _nothingSpecial = new();
 
@@ -279,11 +279,11 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
             else if (parts.Gate.IsClosed || IsTooOld(slot))
             {
                 parts.Physicals.CountClosed();
-                opener.Vacate(slot.Place);
+                resting.Vacate(slot.Place);
             }
             else
             {
-                opener.HandOn(slot);
+                resting.HandOn(slot);
             }
         }
         catch (Exception error)
@@ -309,12 +309,12 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener)
         var isGone = parts.Gate.IsClosed || IsTooOld(slot);
         if (!isGone)
         {
-            opener.RestAndHandOn(slot, connection);
+            resting.RestAndHandOn(slot, connection);
         }
-        else if (opener.TryRest(slot, connection))
+        else if (resting.TryRest(slot, connection))
         {
             parts.Physicals.CountClosed();
-            opener.Vacate(slot.Place);
+            resting.Vacate(slot.Place);
         }
     }
 

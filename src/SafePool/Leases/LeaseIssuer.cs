@@ -9,9 +9,9 @@ namespace SafePool.Leases;
 
 /// <summary>Makes a lease of a place that a rent was given: looks at the connection, prepares its session, and issues the lease.</summary>
 /// <remarks>Members complete synchronously when the rent blocks, and when there is nothing to say to the server.</remarks>
-internal sealed class LeaseIssuer(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted)
+internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted)
 {
-    private readonly Readiness _readiness = new(parts, opener, returner);
+    private readonly Readiness _readiness = new(parts, resting, returner);
 
     /// <summary>Makes the connection ready. False when the place is not the caller's any more.</summary>
     /// <param name="slot">The place.</param>

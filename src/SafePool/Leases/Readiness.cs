@@ -14,7 +14,7 @@ namespace SafePool.Leases;
 /// </para>
 /// <para>Invariant: when it says false or throws, the place is no longer the caller's.</para>
 /// </remarks>
-internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner)
+internal sealed class Readiness(PoolParts parts, RestingPlaces resting, ConnectionReturner returner)
 {
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
 
@@ -98,7 +98,7 @@ internal sealed class Readiness(PoolParts parts, ConnectionOpener opener, Connec
         }
 
         slot.Reset();
-        opener.VacateLost(slot.Place);
+        resting.VacateLost(slot.Place);
         return false;
     }
 

@@ -25,14 +25,15 @@ internal sealed class RentDesk
     private readonly LeaseIssuer _issuer;
     private readonly DefaultObjectPool<PendingRent> _rents;
 
-    public RentDesk(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals)
+    public RentDesk(
+        PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals)
     {
         _parts = parts;
         _enlisted = enlisted;
         _refusals = refusals;
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
         _admittance = new Admittance(parts, opener, enlisted, _nested);
-        _issuer = new LeaseIssuer(parts, opener, returner, enlisted);
+        _issuer = new LeaseIssuer(parts, resting, opener, returner, enlisted);
         _rents = new DefaultObjectPool<PendingRent>(new Policy(this), MostAtRest);
     }
 

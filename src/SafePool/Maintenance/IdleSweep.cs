@@ -24,7 +24,7 @@ namespace SafePool.Maintenance;
 /// </para>
 /// <para>Invariant: every place that a round takes ends in exactly one RestAndHandOn, Vacate or return.</para>
 /// </remarks>
-internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, ConnectionReturner returner)
+internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner)
 {
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
     private readonly IdleRetirement _retirement = new(parts, returner);
@@ -124,7 +124,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
     {
         if (parts.Source.TryTakeOutside() is not { } connection)
         {
-            opener.VacateLost(slot.Place);
+            resting.VacateLost(slot.Place);
             return Looked.Lost;
         }
 
@@ -156,7 +156,7 @@ internal sealed class IdleSweep(PoolParts parts, ConnectionOpener opener, Connec
             _signs.Note(physical);
         }
 
-        return !opener.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
+        return !resting.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
     }
 
     /// <param name="After">The idle stack at its end.</param>

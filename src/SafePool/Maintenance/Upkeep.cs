@@ -15,7 +15,13 @@ namespace SafePool.Maintenance;
 /// What talks to the server about idle connections runs beside the ticks (<see cref="IdleSweep"/>): a server that does not answer must not keep the pool from looking after leases.
 /// </remarks>
 internal sealed class Upkeep(
-    PoolParts parts, ConnectionOpener opener, ConnectionReturner returner, LeakDetector detector, DroppedLeases dropped, ExhaustionEpisode episode)
+    PoolParts parts,
+    RestingPlaces resting,
+    ConnectionOpener opener,
+    ConnectionReturner returner,
+    LeakDetector detector,
+    DroppedLeases dropped,
+    ExhaustionEpisode episode)
 {
     // After this long in the queue, or a quarter of its budget, the first waiter is worth a question to the server.
     private static readonly TimeSpan _longWait = TimeSpan.FromSeconds(1);
@@ -25,7 +31,7 @@ internal sealed class Upkeep(
     private readonly QuietTime _quiet = new(parts);
     private readonly ServerWatch _watch = new(parts, opener);
     private readonly IdleRetirement _retirement = new(parts, returner);
-    private readonly IdleSweep _sweep = new(parts, opener, returner);
+    private readonly IdleSweep _sweep = new(parts, resting, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock);
     private int _isRunning;
     private long _nextFill = long.MinValue;
@@ -105,7 +111,7 @@ internal sealed class Upkeep(
         {
             if (parts.Source.TryTake() is not { } connection)
             {
-                opener.VacateLost(place);
+                resting.VacateLost(place);
             }
             else if (parts.Gate.TryClaimSurplus(place))
             {
@@ -114,7 +120,7 @@ internal sealed class Upkeep(
             }
             else
             {
-                opener.RestAndHandOn(parts.Ledger[place], connection);
+                resting.RestAndHandOn(parts.Ledger[place], connection);
             }
         }
 
@@ -146,7 +152,7 @@ internal sealed class Upkeep(
             }
             else
             {
-                opener.VacateLost(place);
+                resting.VacateLost(place);
             }
         }
 

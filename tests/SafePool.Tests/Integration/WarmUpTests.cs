@@ -41,6 +41,26 @@ public sealed class WarmUpTests
         Assert.Equal(3, (await server.SessionsAsync()).Length);
     }
 
+    /// <summary>It then lies at rest under no place of the pool's, and every open finds it before it would connect.</summary>
+    [Fact]
+    public async Task WarmUpAsync_AUserHasOpenedAndClosedAClone_OpensMinSizeAndCountsIt()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.WatchServer) = (5, false));
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            await using var clone = (NpgsqlConnection)((ICloneable)lease.Connection).Clone();
+            await clone.OpenAsync(Cancellation);
+        }
+
+        Assert.Equal(2, (await server.SessionsAsync()).Length);
+        server.Pool.Reconfigure(options => options.MinSize = 5);
+
+        await server.Pool.WarmUpAsync(Cancellation);
+
+        Assert.Equal(5, server.Snapshot.Idle);
+        Assert.Equal(5, (await server.SessionsAsync()).Length);
+    }
+
     [Fact]
     [Trait("Conformance", "10")]
     public async Task RentAsync_BurstOnAnEmptyPool_NeverOpensMoreAtATimeThanAllowed()

@@ -1,0 +1,87 @@
+using SafePool.Enlistments;
+using SafePool.Leases;
+
+namespace SafePool.Connections;
+
+/// <summary>What becomes of the connection that an open has brought: a waiter's, at rest, or nobody's.</summary>
+/// <remarks>
+/// Npgsql may have given the opener one that was at rest. Most often it had come to rest in that instant, and its place was about to be idle; then the open has added nothing. But it may lie there under no place: a user has
+/// opened and closed a <c>Clone()</c>, or somebody has looked under its place while an opener had it in hand, and vacated that. Such a one is found by every open that would add another, so it gets the place of the third that does. When that
+/// was wrong, one of the two places is found empty, and costs a rent that goes back to the front of the queue. Never is there a connection more than there are places: what is at rest is taken before another one is opened.
+/// </remarks>
+internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
+{
+    // One that has just come to rest is met once; three times in a row nobody gave it back in between.
+    private const int MostFoundInARow = 3;
+
+    private int _rearranged;
+    private int _foundInARow;
+
+    /// <summary>How often an open has moved a connection at rest to the end of Npgsql's queue, unseen by the gate. Grows after that was done.</summary>
+    public int Rearranged => Volatile.Read(ref _rearranged);
+
+    /// <summary>Ends an open that went well: its connection is open, and its place not yet held.</summary>
+    public void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking)
+    {
+        slot.Connection = opened.Connection;
+        slot.Generation = opened.Physical.Generation;
+        var isStale = parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
+        if (opened.IsNew)
+        {
+            Volatile.Write(ref _foundInARow, 0);
+        }
+        else
+        {
+            // It lay at rest under another place, where it will be missed: but it has not ended.
+            parts.Physicals.CountClosed(-1);
+        }
+
+        if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot, opened.Connection))
+        {
+            return;
+        }
+
+        if (isStale && !parts.Gate.IsClosed && parts.Source.TryTakeOutside() is { } kept)
+        {
+            // Npgsql has not ended it: the clear came just before it began to open.
+            resting.RestAndHandOn(slot, kept);
+            Interlocked.Increment(ref _rearranged);
+        }
+        else if (isStale)
+        {
+            parts.Physicals.CountClosed();
+            parts.Gate.Vacate(slot.Place);
+        }
+        else if (opened.IsNew || IsUnderNoPlace())
+        {
+            resting.HandOn(slot);
+        }
+        else
+        {
+            // It lies under a place of its own again: nothing was added, also when the pool was to grow.
+            Interlocked.Increment(ref _rearranged);
+            parts.Physicals.CountClosed();
+            parts.Gate.Vacate(slot.Place);
+        }
+    }
+
+    /// <summary>Gets rid of a connection that nobody may have, in whatever state it was left. Its place is held, and free when the connection is surely gone.</summary>
+    public void Discard(LeaseSlot slot, OpenedConnection opened)
+    {
+        slot.Prepare(new RentSite(nameof(ConnectionPoolOptions.PhysicalConnectionOpened), "(open)", 0), options: null);
+        slot.Connection = opened.Connection;
+        slot.Generation = opened.Physical.Generation;
+        resting.Retire(slot);
+    }
+
+    private bool IsUnderNoPlace()
+    {
+        if (Interlocked.Increment(ref _foundInARow) < MostFoundInARow)
+        {
+            return false;
+        }
+
+        Volatile.Write(ref _foundInARow, 0);
+        return true;
+    }
+}
