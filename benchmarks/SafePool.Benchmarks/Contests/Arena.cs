@@ -4,7 +4,7 @@ using SafePool.TestKit;
 
 namespace SafePool.Benchmarks.Contests;
 
-/// <summary>A server with room for a thousand connections.</summary>
+/// <summary>A server with room for two pools of a thousand connections.</summary>
 internal sealed class Arena : IAsyncDisposable
 {
     /// <summary>Rows of the table for transactions: so many that they seldom wait for each other.</summary>
@@ -47,7 +47,7 @@ internal sealed class Arena : IAsyncDisposable
 
     public static async Task<Arena> OpenAsync()
     {
-        var server = await PostgresServer.StartAsync(options => options.Settings["max_connections"] = "1200");
+        var server = await PostgresServer.StartAsync(options => options.Settings["max_connections"] = "2200");
         await using var source = NpgsqlDataSource.Create(server.ConnectionString);
         await using var command = source.CreateCommand(
             $"CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL); INSERT INTO accounts SELECT id, 0 FROM generate_series(0, {Accounts - 1}) AS id");

@@ -13,10 +13,10 @@ internal static class Catalog
     {
         ["uncontended"] = arena => Against("uncontended", arena, workers: 1, Hold.Nothing),
         ["contended-2"] = arena => Against("contended-2", arena, workers: 2, Hold.Yield),
-        ["contended-8"] = arena => Against("contended-8", arena, workers: 8, Hold.Yield),
-        ["contended-32"] = arena => Against("contended-32", arena, workers: 32, Hold.Yield),
-        ["contended-200"] = arena => Against("contended-200", arena, workers: 200, Hold.Yield),
-        ["contended-32-nothing"] = arena => Against("contended-32-nothing", arena, workers: 32, Hold.Nothing),
+        ["contended-8"] = arena => QueueUpAsync("contended-8", arena, workers: 8, Hold.Yield),
+        ["contended-32"] = arena => QueueUpAsync("contended-32", arena, workers: 32, Hold.Yield),
+        ["contended-200"] = arena => QueueUpAsync("contended-200", arena, workers: 200, Hold.Yield),
+        ["contended-32-nothing"] = arena => QueueUpAsync("contended-32-nothing", arena, workers: 32, Hold.Nothing),
         ["contended-32-spin"] = arena => Against("contended-32-spin", arena, workers: 32, Hold.Spin),
         ["waiting"] = WaitingAsync,
         ["select1-1"] = arena => AskAsync("select1-1", arena, workers: 1, Hold.Select1),
@@ -32,6 +32,16 @@ internal static class Catalog
     private static Task<Contest> Against(string name, Arena arena, int workers, Hold hold)
         => Task.FromResult(new Contest(
             arena, name, workers, [Contender.Raw(arena.ConnectionString, Connections, hold), Contender.SafePool(arena.ConnectionString, Connections, hold)]));
+
+    /// <summary>More workers than connections: beside the two, the least that waiting can cost, and what it costs not to wait.</summary>
+    private static async Task<Contest> QueueUpAsync(string name, Arena arena, int workers, Hold hold)
+        => new(arena, name, workers,
+        [
+            Contender.Raw(arena.ConnectionString, Connections, hold),
+            Contender.SafePool(arena.ConnectionString, Connections, hold),
+            await Contender.BareLineAsync(arena.ConnectionString, Connections, hold),
+            Contender.SafePool(arena.ConnectionString, workers, hold, "SafePool, a connection for each"),
+        ]);
 
     /// <summary>What a rent allocates that waits, compared with the same that does not.</summary>
     private static Task<Contest> WaitingAsync(Arena arena)
@@ -82,26 +92,34 @@ internal static class Catalog
         }
     }
 
-    /// <summary>Whether a rent costs more in a larger pool. All of its connections are open.</summary>
+    /// <summary>Whether a rent costs more in a larger pool. All of its connections are open; raw Npgsql tells how much of it is the driver's, which hands them out in turn.</summary>
     private static async Task<Contest> PlacesAsync(Arena arena)
     {
         var few = Contender.SafePool(arena.ConnectionString, Connections, Hold.Nothing, "4 places", options => options.MinSize = Connections);
         var many = Contender.SafePool(arena.ConnectionString, ManyPlaces, Hold.Nothing, "1,000 places", options => options.MinSize = ManyPlaces);
         await many.WarmUpAsync();
-        return new Contest(arena, "places", 1, [few, many]);
+        return new Contest(arena, "places", 1,
+        [
+            few,
+            many,
+            await Contender.RawFilledAsync(arena.ConnectionString, Connections, Hold.Nothing, "raw Npgsql, 4 connections"),
+            await Contender.RawFilledAsync(arena.ConnectionString, ManyPlaces, Hold.Nothing, "raw Npgsql, 1,000 connections"),
+        ]);
     }
 
     /// <summary>Whether a rent costs more when the queue is longer. Each goes through the whole of it.</summary>
-    private static Task<Contest> QueueAsync(Arena arena)
-        => Task.FromResult(new Contest(arena, "queue", 0,
+    private static async Task<Contest> QueueAsync(Arena arena)
+        => new(arena, "queue", 0,
         [
             Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 1").With(workers: 2),
             Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 100").With(workers: 101),
             Contender.SafePool(arena.ConnectionString, 1, Hold.Nothing, "queue of 10,000").With(LongQueue + 1),
             Contender.Raw(arena.ConnectionString, 1, Hold.Nothing, "raw Npgsql, queue of 1").With(workers: 2),
             Contender.Raw(arena.ConnectionString, 1, Hold.Nothing, "raw Npgsql, queue of 10,000").With(LongQueue + 1),
+            (await Contender.BareLineAsync(arena.ConnectionString, 1, Hold.Nothing, "a bare line, queue of 1")).With(workers: 2),
+            (await Contender.BareLineAsync(arena.ConnectionString, 1, Hold.Nothing, "a bare line, queue of 10,000")).With(LongQueue + 1),
         ])
         {
             Rounds = 10, Turn = TimeSpan.FromSeconds(1),
-        });
+        };
 }

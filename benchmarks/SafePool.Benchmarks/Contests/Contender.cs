@@ -12,6 +12,8 @@ internal sealed class Contender(string name, Func<int, ValueTask> operate, IAsyn
 
     public Func<int, ValueTask> Operate => operate;
 
+    private IAsyncDisposable Pool => pool;
+
     /// <summary>How many workers it takes, if not as many as the others.</summary>
     public int? Workers { get; private init; }
 
@@ -26,6 +28,26 @@ internal sealed class Contender(string name, Func<int, ValueTask> operate, IAsyn
             await using var connection = await raw.OpenConnectionAsync();
             await connection.UseAsync(hold);
         }
+    }
+
+    /// <summary>The same with all of its connections open, and kept so.</summary>
+    public static async Task<Contender> RawFilledAsync(string connectionString, int connections, Hold hold, string name)
+    {
+        var text = new NpgsqlConnectionStringBuilder(connectionString) { MinPoolSize = connections }.ConnectionString;
+        var contender = Raw(text, connections, hold, name);
+        var source = (NpgsqlDataSource)contender.Pool;
+        var opened = new NpgsqlConnection[connections];
+        for (var i = 0; i < connections; i++)
+        {
+            opened[i] = await source.OpenConnectionAsync();
+        }
+
+        foreach (var connection in opened)
+        {
+            await connection.DisposeAsync();
+        }
+
+        return contender;
     }
 
     /// <summary>SafePool, all default safety on.</summary>
@@ -43,6 +65,24 @@ internal sealed class Contender(string name, Func<int, ValueTask> operate, IAsyn
         {
             await using var lease = await pool.RentAsync();
             await lease.Connection.UseAsync(hold);
+        }
+    }
+
+    /// <summary>No pool but a line of those who wait: <see cref="BareLine"/>.</summary>
+    public static async Task<Contender> BareLineAsync(string connectionString, int connections, Hold hold, string name = "a bare line")
+    {
+        // With a minimum of as many Npgsql never closes one for being idle.
+        var text = new NpgsqlConnectionStringBuilder(connectionString) { MinPoolSize = connections, MaxPoolSize = connections };
+        var source = NpgsqlDataSource.Create(text.ConnectionString);
+        var line = new BareLine(source, connections);
+        await line.FillAsync();
+        return new Contender(name, OperateAsync, source);
+
+        async ValueTask OperateAsync(int worker)
+        {
+            var connection = await line.RentAsync();
+            await connection.UseAsync(hold);
+            line.Return(connection);
         }
     }
 
