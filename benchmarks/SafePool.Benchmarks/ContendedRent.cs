@@ -6,7 +6,10 @@ using SafePool.TestKit;
 namespace SafePool.Benchmarks;
 
 /// <summary>What a rent and its return cost when many want four connections: the case in which pools differ, and in which a service is when it is slow.</summary>
+/// <remarks>The long warm-up is for the compiler, which shares the processors with the workers: with three iterations it was still at work when the measurement began, and whoever has more code lost.</remarks>
 [MemoryDiagnoser]
+[WarmupCount(12)]
+[IterationCount(12)]
 public class ContendedRent
 {
     private const int Connections = 4;

@@ -2,11 +2,32 @@ using SafePool.LoadTests;
 using SafePool.LoadTests.Capacity;
 using SafePool.TestKit;
 
-if (args is ["overload" or "cold-start"])
+if (args is [Starvation.Command, var connectionString, var side, var callers, var held])
+{
+    // Not on a thread of the pool: it has few then.
+    var thread = new Thread(() => Starvation.Play(connectionString, side, callers, held));
+    thread.Start();
+    thread.Join();
+    return 0;
+}
+
+if (args is ["overload" or "cold-start" or "starvation"])
 {
     await using var one = await PostgresServer.StartAsync();
     Console.WriteLine($"PostgreSQL {one.Version}, {Workload.Places} connections, {Environment.ProcessorCount} processors");
-    await (args[0] == "overload" ? Overload.RunAsync(one, [2, 10], TimeSpan.FromSeconds(20)) : ColdStart.RunAsync(one));
+    switch (args[0])
+    {
+        case "overload":
+            await Overload.RunAsync(one, [2, 10], TimeSpan.FromSeconds(20));
+            break;
+        case "cold-start":
+            await ColdStart.RunAsync(one);
+            break;
+        default:
+            await Starvation.RunAsync(one);
+            break;
+    }
+
     return 0;
 }
 

@@ -132,24 +132,10 @@ internal sealed partial class AdmissionGate
     }
 
     /// <summary>Takes a waiter out of the queue; false when something else completed it first.</summary>
-    public bool TryLeave(Waiter waiter, AdmissionOutcome outcome)
-    {
-        GateCounts counts;
-        lock (_gate)
-        {
-            AssertInvariants();
-            if (!waiter.IsQueued)
-            {
-                return false;
-            }
+    public bool TryLeave(Waiter waiter, AdmissionOutcome outcome) => TryLeave(waiter, outcome, overBy: long.MaxValue);
 
-            counts = ReadLocked() with { Waiting = _queue.Count - 1 };
-            UnlinkLocked(waiter);
-        }
-
-        waiter.Complete(new AdmissionResult(outcome, counts));
-        return true;
-    }
+    /// <summary>The same for one whose budget is over. False also when it is not: who asks may have been held up, and the waiter be here for another stay.</summary>
+    public bool TryTimeOut(Waiter waiter, long now) => TryLeave(waiter, AdmissionOutcome.TimedOut, overBy: now);
 
     /// <summary>Gives a held place, its connection open and ready, to the first waiter; false when nobody waits, or nobody may have it.</summary>
     /// <param name="place">The place.</param>
@@ -285,6 +271,25 @@ internal sealed partial class AdmissionGate
         {
             return _queue.Select(waiter => waiter.Who, most);
         }
+    }
+
+    private bool TryLeave(Waiter waiter, AdmissionOutcome outcome, long overBy)
+    {
+        GateCounts counts;
+        lock (_gate)
+        {
+            AssertInvariants();
+            if (!waiter.IsQueued || waiter.Deadline > overBy)
+            {
+                return false;
+            }
+
+            counts = ReadLocked() with { Waiting = _queue.Count - 1 };
+            UnlinkLocked(waiter);
+        }
+
+        waiter.Complete(new AdmissionResult(outcome, counts));
+        return true;
     }
 
     private GateCounts ReadLocked()

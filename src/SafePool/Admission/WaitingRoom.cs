@@ -9,7 +9,7 @@ namespace SafePool.Admission;
 /// coarse clock.
 /// </para>
 /// <para>
-/// Two late arrivals are possible and harmless. A timer's callback may come for an earlier stay: it looks at the deadline of the present one, and if that is still ahead only arms itself again. A token's callback cannot come late,
+/// Two late arrivals are possible and harmless. A timer's callback may come for an earlier stay: the gate looks at the deadline of the present one, and if that is still ahead the timer is only armed again. A token's callback cannot come late,
 /// because disposing its registration waits for it.
 /// </para>
 /// </remarks>
@@ -72,16 +72,27 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
             return;
         }
 
-        onQueued(waiter);
-        Arm(waiter);
-
-        // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
-        while (!waiter.Block(Remaining(waiter.Deadline)))
+        try
         {
-            if (clock.Exact >= waiter.Deadline)
+            onQueued(waiter);
+            Arm(waiter);
+
+            // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
+            while (!waiter.Block(Remaining(waiter.Deadline)))
             {
-                gate.TryLeave(waiter, AdmissionOutcome.TimedOut);
+                gate.TryTimeOut(waiter, clock.Exact);
             }
+        }
+        catch (ThreadInterruptedException)
+        {
+            if (gate.TryLeave(waiter, AdmissionOutcome.Cancelled))
+            {
+                Leave(waiter);
+                throw;
+            }
+
+            // Too late: it has a place that must not be lost, or knows why not. Whoever blocks next on this thread is interrupted instead.
+            Thread.CurrentThread.Interrupt();
         }
 
         Leave(waiter);
@@ -134,11 +145,7 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
     private void OnTimer(object? state)
     {
         var waiter = (Waiter)state!;
-        if (clock.Exact >= waiter.Deadline)
-        {
-            gate.TryLeave(waiter, AdmissionOutcome.TimedOut);
-        }
-        else if (waiter.IsQueued)
+        if (!gate.TryTimeOut(waiter, clock.Exact) && waiter.IsQueued)
         {
             // Early by a fraction of a tick, or meant for an earlier stay.
             Arm(waiter);

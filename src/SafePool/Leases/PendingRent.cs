@@ -80,14 +80,14 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
     /// <summary>Notes what is asked for, and what can only be found out on the caller's own stack and in its own context.</summary>
     public void Ask(in RentSite site, RentOptions? options, NpgsqlConnection? onto, Transaction? ambient, StackTrace? calls, CancellationToken cancellationToken)
     {
-        _context = ExecutionContext.Capture();
         _live = _end.Version;
         (Site, Options, Onto, Ambient, Calls, CancellationToken) = (site, options, onto, ambient, calls, cancellationToken);
     }
 
-    /// <summary>Its budget begins.</summary>
+    /// <summary>Its budget begins, in the context in which it will go on.</summary>
     public void Begin(PoolParts parts, bool blocking, object? who)
     {
+        _context = blocking ? null : ExecutionContext.Capture();
         Begun = parts.Clock.Exact;
         Patience = Options?.AcquireTimeout ?? parts.Settings.AcquireTimeout;
         Prepare(parts.Gate, blocking, parts.Clock.After(Begun, Patience), who);
@@ -96,8 +96,10 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
     /// <summary>Goes on when <paramref name="serving"/> has ended.</summary>
     public void Await(ValueTask<bool> serving)
     {
-        _serving = serving.ConfigureAwait(false).GetAwaiter();
-        _serving.UnsafeOnCompleted(_onServed);
+        // Not on the field: what it calls may be faster than it, and empties that.
+        var awaiter = serving.ConfigureAwait(false).GetAwaiter();
+        _serving = awaiter;
+        awaiter.UnsafeOnCompleted(_onServed);
     }
 
     /// <summary>Tells the caller, who may go on inside this call: nothing may be done with it afterwards.</summary>

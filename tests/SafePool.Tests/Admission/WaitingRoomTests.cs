@@ -213,6 +213,59 @@ public sealed class WaitingRoomTests
         Assert.Equal(_place, _waiter.Admission.Place);
     }
 
+    /// <summary>Left in the queue, it would be given a place that nobody takes.</summary>
+    [Fact]
+    public async Task Wait_TheThreadIsInterrupted_ThrowsAndLeavesTheQueue()
+    {
+        _waiter.Prepare(_gate, blocking: true, 5 * Second, who: null);
+        var thrown = new TaskCompletionSource<Exception?>();
+        var thread = new Thread(() => thrown.SetResult(Record.Exception(() => _room.Wait(_waiter, returning: false, _ => { })))) { IsBackground = true };
+        thread.Start();
+        await Eventually.True(() => _gate.Read().Waiting == 1, "the caller stands in the queue");
+
+        thread.Interrupt();
+
+        Assert.IsType<ThreadInterruptedException>(await thrown.Task);
+        Assert.Equal((0, 0), (_gate.Read().Waiting, _time.ActiveTimers));
+        Assert.True(_gate.TryGiveBack(_place));
+    }
+
+    [Fact]
+    public async Task Wait_TheThreadIsInterruptedAsItIsServed_KeepsThePlaceAndPassesTheInterruptOn()
+    {
+        _waiter.Prepare(_gate, blocking: true, 5 * Second, who: null);
+        var ended = new TaskCompletionSource<(AdmissionResult Admission, Exception? Next)>();
+        using var never = new ManualResetEventSlim();
+        var thread = new Thread(() =>
+        {
+            _room.Wait(_waiter, returning: false, _ =>
+            {
+                _gate.TryHandOver(_place, out var _);
+                Thread.CurrentThread.Interrupt();
+                never.Wait();
+            });
+            ended.SetResult((_waiter.Admission, Record.Exception(never.Wait)));
+        }) { IsBackground = true };
+        thread.Start();
+
+        var (admission, next) = await ended.Task;
+        Assert.Equal(new AdmissionResult(AdmissionOutcome.Granted, _place), admission);
+        Assert.IsType<ThreadInterruptedException>(next);
+    }
+
+    /// <summary>A timer's callback that was held up for so long that its waiter has left, and is here again.</summary>
+    [Fact]
+    public void TryTimeOut_TheBudgetOfThisStayIsNotOver_LeavesItInTheQueue()
+    {
+        _waiter.Prepare(_gate, blocking: false, 10 * Second, who: null);
+        Assert.False(_room.Enter(_waiter, returning: false, _ => { }, TestContext.Current.CancellationToken));
+
+        Assert.False(_gate.TryTimeOut(_waiter, now: 5 * Second));
+
+        Assert.Equal(1, _gate.Read().Waiting);
+        Assert.True(_gate.TryTimeOut(_waiter, now: 10 * Second));
+    }
+
     private Task<AdmissionResult> Wait(long deadline) => WaitCancellable(deadline, CancellationToken.None);
 
     private Task<AdmissionResult> WaitCancellable(long deadline, CancellationToken cancellationToken)
