@@ -33,15 +33,22 @@ internal static class Catalog
         => Task.FromResult(new Contest(
             arena, name, workers, [Contender.Raw(arena.ConnectionString, Connections, hold), Contender.SafePool(arena.ConnectionString, Connections, hold)]));
 
-    /// <summary>More workers than connections: beside the two, the least that waiting can cost, and what it costs not to wait.</summary>
+    /// <summary>More workers than connections: beside the two the least that waiting can cost, and, where each gives its thread up now and then, what it costs not to wait.</summary>
     private static async Task<Contest> QueueUpAsync(string name, Arena arena, int workers, Hold hold)
-        => new(arena, name, workers,
+    {
+        List<Contender> contenders =
         [
             Contender.Raw(arena.ConnectionString, Connections, hold),
             Contender.SafePool(arena.ConnectionString, Connections, hold),
             await Contender.BareLineAsync(arena.ConnectionString, Connections, hold),
-            Contender.SafePool(arena.ConnectionString, workers, hold, "SafePool, a connection for each"),
-        ]);
+        ];
+        if (hold == Hold.Yield)
+        {
+            contenders.Add(Contender.SafePool(arena.ConnectionString, workers, hold, "SafePool, a connection for each"));
+        }
+
+        return new Contest(arena, name, workers, contenders);
+    }
 
     /// <summary>What a rent allocates that waits, compared with the same that does not.</summary>
     private static Task<Contest> WaitingAsync(Arena arena)

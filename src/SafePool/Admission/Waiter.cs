@@ -36,7 +36,7 @@ internal abstract class Waiter : IThreadPoolWorkItem
     /// <summary>The gate at which it stands, for the callback of a cancelled token.</summary>
     public AdmissionGate Gate { get; private set; } = null!;
 
-    // These two belong to WaitingRoom.
+    // These belong to WaitingRoom.
     public ITimer? Timer { get; set; }
 
     public CancellationTokenRegistration Cancellation { get; set; }
