@@ -1,3 +1,4 @@
+using System.Globalization;
 using SafePool.LoadTests;
 using SafePool.LoadTests.Capacity;
 using SafePool.TestKit;
@@ -11,14 +12,18 @@ if (args is [Starvation.Command, var connectionString, var side, var callers, va
     return 0;
 }
 
-if (args is ["overload" or "cold-start" or "starvation"])
+// By how much the load exceeds what can be served.
+double[] factors = args is ["overload", .. var given] && given.All(one => double.TryParse(one, CultureInfo.InvariantCulture, out _))
+    ? [.. given.Select(one => double.Parse(one, CultureInfo.InvariantCulture))]
+    : [];
+if (args is ["overload" or "cold-start" or "starvation"] || factors.Length > 0)
 {
     await using var one = await PostgresServer.StartAsync();
     Console.WriteLine($"PostgreSQL {one.Version}, {Workload.Places} connections, {Environment.ProcessorCount} processors");
     switch (args[0])
     {
         case "overload":
-            await Overload.RunAsync(one, [2, 10], TimeSpan.FromSeconds(20));
+            await Overload.RunAsync(one, factors.Length > 0 ? factors : [2, 10], TimeSpan.FromSeconds(20));
             break;
         case "cold-start":
             await ColdStart.RunAsync(one);
