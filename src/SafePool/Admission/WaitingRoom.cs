@@ -33,11 +33,24 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
             return true;
         }
 
-        onQueued(waiter);
-        waiter.Cancellation = cancellationToken.UnsafeRegister(OnCancelled, waiter);
-        if (waiter.Deadline <= Near())
+        try
         {
-            Arm(waiter);
+            onQueued(waiter);
+            waiter.Cancellation = cancellationToken.UnsafeRegister(OnCancelled, waiter);
+            if (waiter.Deadline <= Near())
+            {
+                Arm(waiter);
+            }
+        }
+        catch
+        {
+            // In the queue it would be given a place that nobody takes, and it is about to be re-used.
+            if (gate.TryLeave(waiter, AdmissionOutcome.Cancelled))
+            {
+                Leave(waiter);
+            }
+
+            throw;
         }
 
         if (!waiter.LetGo())
@@ -83,11 +96,16 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
                 gate.TryTimeOut(waiter, clock.Exact);
             }
         }
-        catch (ThreadInterruptedException)
+        catch (Exception error)
         {
             if (gate.TryLeave(waiter, AdmissionOutcome.Cancelled))
             {
                 Leave(waiter);
+                throw;
+            }
+
+            if (error is not ThreadInterruptedException)
+            {
                 throw;
             }
 

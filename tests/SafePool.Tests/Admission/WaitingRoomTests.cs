@@ -253,6 +253,32 @@ public sealed class WaitingRoomTests
         Assert.IsType<ThreadInterruptedException>(next);
     }
 
+    /// <summary>A thread that could not be started for an open, say. The waiter is about to be re-used: in the queue it would stand twice.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void EnterOrWait_WhatFollowsOnTheQueueThrows_LeavesTheQueue(bool blocking)
+    {
+        _waiter.Prepare(_gate, blocking, Second / 2, who: null);
+        Action<Waiter> fails = _ => throw new InvalidOperationException("no thread");
+
+        Assert.Throws<InvalidOperationException>(() =>
+        {
+            if (blocking)
+            {
+                _room.Wait(_waiter, returning: false, fails);
+            }
+            else
+            {
+                _room.Enter(_waiter, returning: false, fails, TestContext.Current.CancellationToken);
+            }
+        });
+
+        Assert.Equal((0, 0), (_gate.Read().Waiting, _time.ActiveTimers));
+        Assert.False(_waiter.GoneOn.IsCompleted);
+        Assert.True(_gate.TryGiveBack(_place));
+    }
+
     /// <summary>A timer's callback that was held up for so long that its waiter has left, and is here again.</summary>
     [Fact]
     public void TryTimeOut_TheBudgetOfThisStayIsNotOver_LeavesItInTheQueue()
