@@ -8,10 +8,10 @@ namespace SafePool.Benchmarks.Contests;
 /// <param name="Baseline">What the one it is compared with did.</param>
 internal sealed record Standing(string Name, IReadOnlyList<Turn> Turns, IReadOnlyList<Turn> Baseline)
 {
-    private static readonly double[] _percentiles = [0.5, 0.99, 0.999];
+    private static readonly double[] _percentiles = [0.5, 0.9, 0.99, 0.999];
 
     public static string Header =>
-        $"| contender | ns per operation | operations/s | ratio of time | 10 % / 90 % | bytes | least / most worker | processor s per million, client / server | p50 / p99 / p99.9 |{Environment.NewLine}|---|---:|---:|---:|---:|---:|---:|---:|---:|";
+        $"| contender | ns per operation | operations/s | ratio of time | 10 % / 90 % | bytes | least / most worker | processor s per million, client / server | p50 / p90 / p99 / p99.9 |{Environment.NewLine}|---|---:|---:|---:|---:|---:|---:|---:|---:|";
 
     public double Nanoseconds => Median(Turns.Select(turn => turn.Nanoseconds));
 
