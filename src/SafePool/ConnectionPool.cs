@@ -6,6 +6,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Enlistments;
@@ -49,7 +50,8 @@ public sealed class ConnectionPool : IConnectionPool
     private readonly PoolPause _pause;
     private readonly PoolClosing _closing;
     private readonly ServerDesk _serverDesk;
-    private readonly MaintenanceLoop _loop;
+    private readonly PoolClock _clock;
+    private readonly QuietTime _quiet;
     private readonly bool _issuesAtOnce;
     private int _isDisposed;
 
@@ -73,25 +75,29 @@ public sealed class ConnectionPool : IConnectionPool
         var logger = new GuardedLogger((loggerFactory ?? NullLoggerFactory.Instance).CreateLogger("SafePool"));
         _parts = new PoolParts(this, settings, logger, timeProvider, sourceFactory);
         (_gate, _ledger, _source, _physicals, _path) = (_parts.Gate, _parts.Ledger, _parts.Source, _parts.Physicals, _parts.Path);
-        _resting = new RestingPlaces(_parts) { Retire = slot => _returner!.Retire(slot), Pump = () => _opener!.Pump() };
+        _clock = _parts.Clock;
+        ServerWatch? watching = null;
+        _resting = new RestingPlaces(_parts) { Retire = slot => _returner!.Retire(slot), Pump = () => _opener!.Pump(), Relieve = () => watching!.Relieve() };
         _opener = new ConnectionOpener(_parts, _resting);
+        var watch = watching = new ServerWatch(_parts, _resting, _opener);
+        _quiet = new QuietTime(_parts);
         var enlisted = new EnlistedPlaces(_parts, _resting, _opener) { ReturnBroken = slot => _returner!.ReturnBroken(slot) };
         _returner = new ConnectionReturner(_parts, _resting, _opener, enlisted);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
-        _desk = new RentDesk(_parts, _resting, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode));
+        _desk = new RentDesk(_parts, _resting, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode), watch, _quiet);
         var reclaimer = new Reclaimer(_parts, _returner);
         _dropped = new DroppedLeases(_parts, reclaimer);
         _detector = new LeakDetector(_parts, new AbandonedLeases(_parts, reclaimer));
         _dropIns = new DropInConnections(_returner, _detector);
         Governed = new GovernedConnections(_parts, _desk, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
-        _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode);
+        _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode, watch, _quiet);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
-        _pause = new PoolPause(_parts, _opener);
-        _closing = new PoolClosing(_parts);
+        _pause = new PoolPause(_parts, _opener, watch);
+        _closing = new PoolClosing(_parts, watch);
         _serverDesk = new ServerDesk(_parts);
         _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
-        _loop = new MaintenanceLoop(this, timeProvider);
+        _parts.Loop.Start();
     }
 
     /// <summary>Closes what a pool that was dropped without being disposed would leave open on the server.</summary>
@@ -348,7 +354,7 @@ public sealed class ConnectionPool : IConnectionPool
 
     internal void Maintain()
     {
-        _parts.Clock.Refresh();
+        _quiet.CatchUp();
         _desk.ArmNear();
         _parts.Vitals.Beat(_ledger.TotalRents);
         _parts.Peak.Look(_gate.Read().Leased);
@@ -370,7 +376,7 @@ public sealed class ConnectionPool : IConnectionPool
         // Read after the take: a clear in between makes the return count a connection that Npgsql has closed, which the next taker finds
         // out. Read before, it could leave one at rest that nobody counts.
         slot.Generation = _physicals.Generation;
-        return slot.Connection is not null && !_physicals.NeedsCare && !_path.SetsPerLease;
+        return slot.Connection is not null && !_physicals.NeedsCare && !_path.SetsPerLease && !_clock.IsStale;
     }
 
     private bool IsPlain(LeaseSlot slot)
@@ -416,7 +422,7 @@ public sealed class ConnectionPool : IConnectionPool
 
         LivePools.Remove(_parts.Telemetry);
         _closing.Close();
-        _loop.Dispose();
+        _parts.Loop.Dispose();
         _opener.Dispose();
         return true;
     }

@@ -27,6 +27,7 @@ internal sealed class PoolParts
         Logger = logger;
         Telemetry = new PoolTelemetry(this);
         Clock = new PoolClock(time);
+        Loop = new MaintenanceLoop(pool, Clock);
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
         Timeouts = new LeaseTimeouts(settings, Path);
@@ -71,6 +72,8 @@ internal sealed class PoolParts
     public ILogger Logger { get; }
 
     public PoolClock Clock { get; }
+
+    public MaintenanceLoop Loop { get; }
 
     public TimeProvider Time => Clock.Provider;
 

@@ -13,7 +13,8 @@ internal sealed partial class ScriptedConnectionSource
     private Exception? _failNextClose;
     private Exception? _failNextRetire;
     private Action? _beforeNextOpen;
-    private Action<Exception>? _lost;
+    private TaskCompletionSource? _watchEnd;
+    private NpgsqlConnection? _watched;
     private int _holdCloses;
     private int _alive;
     private int _peakAlive;
@@ -56,7 +57,16 @@ internal sealed partial class ScriptedConnectionSource
     public ServerCensus? Census { get; set; }
 
     /// <summary>Gets whether the pool listens for the server's going away.</summary>
-    public bool IsWatched => Volatile.Read(ref _lost) is not null;
+    public bool IsWatched
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _watchEnd is { Task.IsCompleted: false };
+            }
+        }
+    }
 
     /// <summary>Gets or sets what happens while a statement of the pool's own runs, and what its end waits for.</summary>
     public Func<Task>? DuringExecutes { get; set; }
@@ -226,7 +236,17 @@ internal sealed partial class ScriptedConnectionSource
     public void LoseServer(Exception error)
     {
         LoseAtRest();
-        Volatile.Read(ref _lost)?.Invoke(error);
+        TaskCompletionSource? end;
+        lock (_gate)
+        {
+            end = _watchEnd is { Task.IsCompleted: false } ? _watchEnd : null;
+        }
+
+        if (end is not null)
+        {
+            Break(_watched!);
+            end.TrySetException(error);
+        }
     }
 
     /// <summary>Ends all that is at rest behind the pool's back.</summary>

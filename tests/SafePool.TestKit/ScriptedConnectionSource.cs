@@ -243,16 +243,17 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
 
     public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => new HashSet<int>();
 
-    public bool KeepWatching(Action<Exception> lost)
+    public async Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        Volatile.Write(ref _lost, lost);
-        return true;
-    }
+        var end = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_gate)
+        {
+            (_watchEnd, _watched) = (end, connection);
+        }
 
-    public ValueTask StopWatchingAsync()
-    {
-        Volatile.Write(ref _lost, null);
-        return ValueTask.CompletedTask;
+        var registration = cancellationToken.UnsafeRegister(_ => end.TrySetCanceled(cancellationToken), null);
+        await using var registered = registration.ConfigureAwait(false);
+        await end.Task.ConfigureAwait(false);
     }
 
     public void Clear()

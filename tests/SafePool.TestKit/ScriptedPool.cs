@@ -36,7 +36,8 @@ internal sealed class ScriptedPool : IAsyncDisposable
     public static ScriptedPool Create(
         Action<ConnectionPoolOptions>? configure = null, Func<TimeProvider, TimeProvider>? watch = null)
     {
-        var options = new ConnectionPoolOptions { ConnectionString = "Host=scripted;Database=orders;Username=app" };
+        // One mechanism at a time: the watch takes a connection of its own accord, and says something over it.
+        var options = new ConnectionPoolOptions { ConnectionString = "Host=scripted;Database=orders;Username=app", WatchServer = false };
         configure?.Invoke(options);
         return new ScriptedPool(ConnectionPoolOptionsValidator.Settle(options), watch);
     }

@@ -14,7 +14,9 @@ internal sealed partial class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            if (!TryBeginLocked(_queue.Count > _opening, most, out place))
+            // Who blocks may be blocking the very thread that the relieved one needs to come back.
+            var coming = _queue.BlockingCount > 0 ? 0 : _relieved;
+            if (!TryBeginLocked(_queue.Count > _opening + coming, most, out place))
             {
                 blocking = false;
                 return false;

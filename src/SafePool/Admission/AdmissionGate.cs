@@ -16,6 +16,7 @@ namespace SafePool.Admission;
 /// <item>INV-3: a waiter leaves the queue once, under the lock; who unlinked it completes it, after the lock.</item>
 /// <item>INV-4: opening never exceeds the limit of concurrent opens, and demand starts one only while waiters outnumber openings.</item>
 /// <item>INV-5: no open begins beyond <see cref="Limit"/>. What a smaller size leaves over is claimed once for each connection too many, and vacated by its claimant.</item>
+/// <item>INV-6: at most one idle place is watching: it counts as idle, but lies on no stack. Relieved, it is held, and serves one waiter soon.</item>
 /// </list>
 /// <para>
 /// Idle ↔ held is lock-free (<see cref="IdleStack"/>); everything else is rare and happens under <c>_gate</c>. No driver, no user code
@@ -51,7 +52,8 @@ internal sealed partial class AdmissionGate
 
     public int Places { get; private set; }
 
-    public int Idle => _idle.Count;
+    /// <summary>How many places are idle, the one that watches included.</summary>
+    public int Idle => _idle.Count + WatchingCount;
 
     /// <summary>Tells, compared with an earlier reading, how many places have come to rest in between. Costs rents and returns nothing.</summary>
     public IdleMoves IdleMoves => _idle.Moves;
@@ -111,7 +113,7 @@ internal sealed partial class AdmissionGate
                 }
 
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
-                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked(Limit) + _opening)
+                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked(Limit) + _opening + WatchingCount + _relieved)
                 {
                     return new AdmissionResult(AdmissionOutcome.Rejected, ReadLocked());
                 }
@@ -293,7 +295,7 @@ internal sealed partial class AdmissionGate
     }
 
     private GateCounts ReadLocked()
-        => new(Places, _idle.Count, _opening, _vacant, _quarantined, _queue.Count) { Size = _size, IsPaused = _paused };
+        => new(Places, Idle, _opening, _vacant, _quarantined, _queue.Count) { Size = _size, IsPaused = _paused };
 
     /// <summary>Empties what is idle, and shuts the stack: idle → vacant.</summary>
     private int ShutIdleLocked()
@@ -360,12 +362,13 @@ internal sealed partial class AdmissionGate
     private void AssertInvariants()
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
-        var idle = _idle.Count;
+        var idle = Idle;
         Debug.Assert(_vacant >= 0 && _opening >= 0 && _quarantined >= 0 && _blockingOpens >= 0, "INV-1: no term is negative");
         Debug.Assert(idle + _opening + _vacant + _quarantined <= Places, "INV-1: held is not negative");
         Debug.Assert(_idle.IsShut == (IsShutLocked() || _queue.Count > 0), "INV-2: shut exactly while somebody waits, in a pause, or when all is closed");
         Debug.Assert(_queue.Count == 0 || _idle.Count == 0, "INV-2: nothing idle while somebody waits");
         Debug.Assert(_blockingOpens <= _opening, "INV-4: blocking opens are opens");
+        Debug.Assert(_relieved is 0 or 1, "INV-6: one place watches, or is on its way back from it");
         Debug.Assert(_leaving.Count <= Places - _vacant, "INV-5: only what has a connection leaves");
     }
 }

@@ -8,6 +8,7 @@ internal enum PlaceState : byte
     Opening,
     Held,
     Idle,
+    Watching,
     Quarantined,
 }
 

@@ -108,6 +108,7 @@ internal sealed class ConnectionOpener : IDisposable
         _outage.Forget();
         _resting.Empty();
         Pump();
+        _parts.Loop.Wake();
         _parts.Recorder.Record(FlightEventKind.Cleared);
         Log.Cleared(_parts.Logger, _parts.Settings.Name);
     }
@@ -121,6 +122,7 @@ internal sealed class ConnectionOpener : IDisposable
             // Before any place is vacant: the next open finds out, alone, whether it has.
             _parts.Breaker.Suspect();
             _resting.Empty();
+            _parts.Loop.Wake();
         }
 
         return isFirst;

@@ -23,37 +23,13 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
     private const int LongestName = 63;
 
     private static readonly TimeSpan _patience = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan _firstPause = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private WatchedConnection? _watched;
-    private int _isOpening;
     private volatile bool _isDisposed;
-    private long _nextAttempt = long.MinValue;
-    private TimeSpan _pause = _firstPause;
 
     public Task<bool> CancelAsync(NpgsqlConnection target) => SignalAsync("cancel", "pg_cancel_backend", target);
 
     public Task<bool> TerminateAsync(NpgsqlConnection target) => SignalAsync("terminate", "pg_terminate_backend", target);
-
-    /// <summary>Whether it is open and listens; if it should be but is not, begins to open it, now and then.</summary>
-    /// <param name="host">Where; null for wherever the connection string leads.</param>
-    /// <param name="lost">Called when the server goes away. Held weakly.</param>
-    public bool KeepOpen(HostName? host, Action<Exception> lost)
-    {
-        if (Volatile.Read(ref _watched) is { IsOpen: true } watched && (host is null || watched.Host == host))
-        {
-            return true;
-        }
-
-        if (clock.GetTimestamp() >= Volatile.Read(ref _nextAttempt) && Interlocked.Exchange(ref _isOpening, 1) == 0)
-        {
-            _ = OpenWatchedAsync(host, new WeakReference<Action<Exception>>(lost));
-        }
-
-        return false;
-    }
 
     /// <summary>Says something to the server for a caller who wants to know why it failed. Throws what it met.</summary>
     /// <param name="host">Where; null for wherever the connection string leads.</param>
@@ -111,28 +87,12 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         return found;
     }
 
-    /// <summary>Closes it until it is asked for again.</summary>
-    public async ValueTask CloseAsync()
-    {
-        using var patience = new CancellationTokenSource(_patience, clock);
-        await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
-        try
-        {
-            await GiveUpWatchedAsync().ConfigureAwait(false);
-        }
-        finally
-        {
-            _turn.Release();
-        }
-    }
-
     /// <summary>Closes it, and opens it no more.</summary>
     public async ValueTask DisposeAsync()
     {
         _isDisposed = true;
         using var patience = new CancellationTokenSource(_patience, clock);
         await _turn.WaitAsync(patience.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await GiveUpWatchedAsync().ConfigureAwait(false);
     }
 
     /// <summary>False when the connection is not open any more; it is read from another flow, which Npgsql does not expect.</summary>
@@ -200,64 +160,11 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
     private async Task<T> TalkAsync<T>(HostName? host, Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
-        if (_watched is { IsOpen: true } watched && (host is null || watched.Host == host))
-        {
-            await watched.InterruptAsync().ConfigureAwait(false);
-            try
-            {
-                return await act(watched.Connection, cancellationToken).ConfigureAwait(false);
-            }
-            finally
-            {
-                // If this broke it, the wait finds out at once.
-                watched.Listen();
-            }
-        }
-
-        await GiveUpWatchedAsync().ConfigureAwait(false);
         var server = Connect(host);
         await using var serverDisposal = server.ConfigureAwait(false);
         var connection = await server.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         await using var connectionDisposal = connection.ConfigureAwait(false);
         return await act(connection, cancellationToken).ConfigureAwait(false);
-    }
-
-    private async Task OpenWatchedAsync(HostName? host, WeakReference<Action<Exception>> lost)
-    {
-        using var patience = new CancellationTokenSource(_patience, clock);
-        try
-        {
-            await _turn.WaitAsync(patience.Token).ConfigureAwait(false);
-            try
-            {
-                ObjectDisposedException.ThrowIf(_isDisposed, this);
-                await GiveUpWatchedAsync().ConfigureAwait(false);
-                Volatile.Write(ref _watched, await WatchedConnection.OpenAsync(Connect(host), lost, patience.Token).ConfigureAwait(false));
-                _pause = _firstPause;
-            }
-            finally
-            {
-                _turn.Release();
-            }
-        }
-        catch (Exception error)
-        {
-            Volatile.Write(ref _nextAttempt, clock.GetTimestamp() + (long)(_pause.TotalSeconds * clock.TimestampFrequency));
-            _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
-            Log.ControlFailed(logger, settings.Name, "watch the server", error);
-        }
-        finally
-        {
-            Volatile.Write(ref _isOpening, 0);
-        }
-    }
-
-    private async Task GiveUpWatchedAsync()
-    {
-        if (Interlocked.Exchange(ref _watched, null) is { } watched)
-        {
-            await watched.DisposeAsync().ConfigureAwait(false);
-        }
     }
 
     private NpgsqlDataSource Connect(HostName? host)

@@ -95,12 +95,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>The backends that serve its connections on the host that <see cref="AskServerAsync"/> asks; those behind a pooler are not known, and left out.</summary>
     IReadOnlySet<int> FindBackends(NpgsqlConnection server);
 
-    /// <summary>Whether somebody listens for the server's going away. If not, sees to it without waiting.</summary>
-    /// <param name="lost">Called when it has gone, from any thread. Held weakly: the caller keeps the delegate.</param>
-    bool KeepWatching(Action<Exception> lost);
-
-    /// <summary>Ends that, and the session it takes; the next <see cref="KeepWatching"/> begins anew.</summary>
-    ValueTask StopWatchingAsync();
+    /// <summary>Waits on the socket of an idle connection whose reset has been sent. Fails when it breaks; can be cancelled without harm.</summary>
+    /// <remarks>Disposing the source ends it too, and closes the connection: a pool that was dropped has nobody else who would.</remarks>
+    Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken);
 
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
     void Clear();

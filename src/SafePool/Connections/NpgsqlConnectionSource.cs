@@ -28,6 +28,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     // In whole seconds, for statements of the pool's own: a server that takes longer is taken for silent, and the connection is retired.
     private static readonly int _patience = (int)Math.Ceiling(PoolSettings.ReturnPatience.TotalSeconds);
 
+    private readonly CancellationTokenSource _disposing = new();
     private readonly PhysicalConnections _physicals;
     private readonly ServerPath _path;
     private readonly ServerDataSource _server;
@@ -223,9 +224,23 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => _physicals.FindBackends(HostName.Of(server));
 
-    public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_opening.NewestHost, lost);
-
-    public ValueTask StopWatchingAsync() => _control.CloseAsync();
+    public async Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposing.Token);
+        try
+        {
+            while (true)
+            {
+                // Returns for every notification and notice, of which there are none for an idle session; the next wait follows.
+                await connection.WaitAsync(either.Token).ConfigureAwait(false);
+            }
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            await connection.CloseAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
 
     public void Clear()
     {
@@ -235,6 +250,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public void Dispose()
     {
+        _disposing.Cancel();
         _server.Dispose();
         _opening.Dispose();
 
@@ -244,6 +260,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask DisposeAsync()
     {
+        await _disposing.CancelAsync().ConfigureAwait(false);
         await _server.DisposeAsync().ConfigureAwait(false);
         _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);

@@ -17,6 +17,9 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
     public long ExpiresAt { get; set; } = expiresAt;
 
+    /// <summary>When it was opened, as a timestamp of the pool's clock.</summary>
+    public long OpenedAt { get; } = openedAt;
+
     /// <summary>When the pool last had an answer over it, as a timestamp of the pool's clock: what leases do is not noted.</summary>
     public long SeenAt { get; set; } = openedAt;
 

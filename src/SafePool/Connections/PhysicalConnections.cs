@@ -26,6 +26,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private volatile bool _needsCare;
     private volatile bool _hasDue;
     private int _probes;
+    private long _probesSince;
     private long _nextExpiry = long.MaxValue;
     private int _requests;
     private long _opened;
@@ -82,15 +83,19 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>The next so many that are handed out are asked for a sign of life before.</summary>
     public void RequireProbes(int count)
     {
+        Volatile.Write(ref _probesSince, clock.Exact);
         Volatile.Write(ref _probes, count);
         _needsCare = true;
     }
 
-    /// <summary>Whether this one is to be asked: one of those is due, and it has not been heard of lately.</summary>
+    /// <summary>Whether one that is handed out now is to be asked. Not one that was opened since: opening it was an answer.</summary>
     public bool TryTakeProbe(PhysicalConnection physical)
         => Volatile.Read(ref _probes) > 0
             && Interlocked.Decrement(ref _probes) >= 0
-            && clock.Since(physical.SeenAt) >= _settings.ProbeAfterQuiet;
+            && physical.OpenedAt <= Volatile.Read(ref _probesSince);
+
+    /// <summary>The earliest moment at which one may be due, as a timestamp of the pool's clock.</summary>
+    public long NextExpiry => Volatile.Read(ref _nextExpiry);
 
     /// <summary>The server has answered over it.</summary>
     public void NoteSeen(PhysicalConnection physical) => physical.SeenAt = clock.Exact;

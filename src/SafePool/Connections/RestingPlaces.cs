@@ -21,6 +21,9 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>Opens another one where one is called for: the opener's, which comes later.</summary>
     public required Action Pump { get; init; }
 
+    /// <summary>Gives up the watch, whose connection is idle too: the watch's, which comes later.</summary>
+    public required Action Relieve { get; init; }
+
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
@@ -106,6 +109,7 @@ internal sealed class RestingPlaces(PoolParts parts)
     public void Empty()
     {
         parts.Source.Clear();
+        Relieve();
         for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
         {
             if (parts.Source.TryTakeOutside() is { } survivor)

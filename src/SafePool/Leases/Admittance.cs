@@ -1,4 +1,5 @@
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Enlistments;
@@ -8,20 +9,25 @@ namespace SafePool.Leases;
 /// <summary>Gets a place for a rent: the one that its transaction has, one that is idle, or one that somebody will give back.</summary>
 internal sealed class Admittance
 {
+    // It takes a tenth of a millisecond, unless the thread pool is starved.
+    private static readonly TimeSpan _longestRelief = TimeSpan.FromMilliseconds(50);
+
     private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly EnlistedPlaces _enlisted;
     private readonly NestedRents? _nested;
+    private readonly ServerWatch _watch;
     private readonly WaitingRoom _room;
     private readonly Action<Waiter> _onQueued;
     private long _waitNotedAt = long.MinValue;
 
-    public Admittance(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted, NestedRents? nested)
+    public Admittance(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted, NestedRents? nested, ServerWatch watch)
     {
         _parts = parts;
         _opener = opener;
         _enlisted = enlisted;
         _nested = nested;
+        _watch = watch;
         _room = new WaitingRoom(parts.Gate, parts.Clock);
         _onQueued = OnQueued;
     }
@@ -30,7 +36,7 @@ internal sealed class Admittance
     public LeaseSlot? Resume(PendingRent rent)
         => rent.Ambient is { } transaction && _enlisted.TryResume(transaction, rent.Onto, out var slot) ? slot : null;
 
-    public LeaseSlot? TakeIdle() => _parts.Gate.TryTake(out var place) ? _parts.Ledger[place] : null;
+    public LeaseSlot? TakeIdle() => TryTakeIdle(out var place) ? _parts.Ledger[place] : null;
 
     /// <summary>Asks for a place. True when <see cref="Waiter.Admission"/> says how that ended, as it does for those who block; otherwise the rent stands in the queue, and goes on by itself.</summary>
     public bool TryAdmit(PendingRent rent)
@@ -43,6 +49,7 @@ internal sealed class Admittance
 
         if (rent.IsBlocking)
         {
+            RelieveIfNothingElse();
             _room.Wait(rent, rent.IsReturning, _onQueued);
             return true;
         }
@@ -56,7 +63,7 @@ internal sealed class Admittance
     /// <summary>A budget of zero: what is idle now, or nothing. Something is opened all the same, for the next one.</summary>
     private AdmissionResult TakeNow()
     {
-        if (_parts.Gate.TryTake(out var place))
+        if (TryTakeIdle(out var place))
         {
             return new AdmissionResult(AdmissionOutcome.Granted, place);
         }
@@ -66,8 +73,15 @@ internal sealed class Admittance
         return new AdmissionResult(outcome, _parts.Gate.Read());
     }
 
+    private bool TryTakeIdle(out int place) => _parts.Gate.TryTake(out place) || (RelieveIfNothingElse() && _parts.Gate.TryTake(out place));
+
+    /// <summary>For those who block, or will not wait: the connection that watches is idle as well.</summary>
+    private bool RelieveIfNothingElse() => _parts.Gate.IdleMoves.Count == 0 && _watch.Relieve(_longestRelief);
+
     private void OnQueued(Waiter waiter)
     {
+        _watch.Relieve();
+
         // First, because it may find that the circuit is to open now. The other way round, a circuit that opens in between would leave this one waiting.
         _opener.Pump();
         if (!_opener.IsSettingAside && OfHopeless() is { } hopeless && _parts.Gate.TryLeave(waiter, hopeless))

@@ -176,7 +176,7 @@ internal sealed class GovernedConnection
     private bool TryAdopt(out LeaseSlot? slot)
     {
         slot = null;
-        if (Parts.Physicals.NeedsCare || Parts.Path.SetsPerLease || Parts.Source.Identify(_connection) is null || !Parts.Gate.TryTake(out var place))
+        if (Parts.Clock.IsStale || Parts.Physicals.NeedsCare || Parts.Path.SetsPerLease || Parts.Source.Identify(_connection) is null || !Parts.Gate.TryTake(out var place))
         {
             return false;
         }

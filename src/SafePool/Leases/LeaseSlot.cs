@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Connections;
 using SafePool.Enlistments;
 using SafePool.Leaks;
 using SafePool.Maintenance;
@@ -55,6 +56,9 @@ internal sealed class LeaseSlot
 
     /// <summary>The connection of the lease, or one that was put here for the waiter to whom the place was handed.</summary>
     public NpgsqlConnection? Connection { get; set; }
+
+    /// <summary>What listens on the connection while the place watches; null otherwise.</summary>
+    public WatchedConnection? Watched { get; set; }
 
     /// <summary>The pool's generation when the connection was taken: an older one is retired on return.</summary>
     public int Generation { get; set; }

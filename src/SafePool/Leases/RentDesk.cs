@@ -2,8 +2,10 @@ using System.Runtime.CompilerServices;
 using Microsoft.Extensions.ObjectPool;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Enlistments;
+using SafePool.Maintenance;
 using SafePool.Options;
 
 namespace SafePool.Leases;
@@ -18,6 +20,7 @@ internal sealed class RentDesk
     private const int MostAtRest = 1024;
 
     private readonly PoolParts _parts;
+    private readonly QuietTime _quiet;
     private readonly EnlistedPlaces _enlisted;
     private readonly Refusals _refusals;
     private readonly NestedRents? _nested;
@@ -26,13 +29,15 @@ internal sealed class RentDesk
     private readonly DefaultObjectPool<PendingRent> _rents;
 
     public RentDesk(
-        PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals)
+        PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner, EnlistedPlaces enlisted, Refusals refusals,
+        ServerWatch watch, QuietTime quiet)
     {
         _parts = parts;
+        _quiet = quiet;
         _enlisted = enlisted;
         _refusals = refusals;
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
-        _admittance = new Admittance(parts, opener, enlisted, _nested);
+        _admittance = new Admittance(parts, opener, enlisted, _nested, watch);
         _issuer = new LeaseIssuer(parts, resting, opener, returner, enlisted);
         _rents = new DefaultObjectPool<PendingRent>(new Policy(this), MostAtRest);
     }
@@ -211,6 +216,11 @@ internal sealed class RentDesk
     private void Ask(
         PendingRent rent, in RentSite site, RentOptions? options, LeaseSlot? held, NpgsqlConnection? onto, bool blocking, CancellationToken cancellationToken)
     {
+        if (_parts.Clock.IsStale)
+        {
+            _quiet.CatchUp();
+        }
+
         rent.Ask(site, options, onto, held is null ? _enlisted.Ambient() : null, _parts.Watch.CallsOf(site), cancellationToken);
         if (held is null)
         {

@@ -1,5 +1,7 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Enlistments;
 using SafePool.Leases;
@@ -24,7 +26,7 @@ namespace SafePool.Maintenance;
 /// </para>
 /// <para>Invariant: every place that a round takes ends in exactly one RestAndHandOn, Vacate or return.</para>
 /// </remarks>
-internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner)
+internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner, ServerWatch watch)
 {
     private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
     private readonly IdleRetirement _retirement = new(parts, returner);
@@ -34,6 +36,17 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
     private int _isRunning;
     private long _round;
     private long _sentInRound;
+    private long _rents;
+
+    /// <summary>Whether nothing is under way, nothing unsent, and the watch is set up: nothing to do before <see cref="NextRound"/> if nobody rents.</summary>
+    public bool IsSettled
+        => Volatile.Read(ref _isRunning) == 0
+            && !(_resetsTravel && _unsent.Count > 0)
+            && _unsent.HasSeenAll(parts.Gate.IdleMoves)
+            && !watch.IsWanted;
+
+    /// <inheritdoc cref="SignsOfLife.NextRound"/>
+    public long NextRound => _signs.NextRound;
 
     /// <summary>Begins a round if anything calls for it and none is under way, and does not wait for it.</summary>
     public void Begin()
@@ -52,9 +65,20 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
             var idle = parts.Gate.IdleMoves;
             _unsent.Look(idle, rearranged);
             var probes = _signs.AreDue(idle.Count);
+            if (probes || parts.Physicals.HasDue)
+            {
+                // The one that watches is one of those that are to be looked at.
+                await watch.RelieveAsync().ConfigureAwait(false);
+                idle = parts.Gate.IdleMoves;
+            }
+
             if (idle.Count > 0 && (probes || parts.Physicals.HasDue || (_resetsTravel && _unsent.IsDue)))
             {
                 await GoRoundAsync(idle).ConfigureAwait(false);
+            }
+            else
+            {
+                await WatchOverAsync().ConfigureAwait(false);
             }
         }
         catch (Exception error)
@@ -64,6 +88,27 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         finally
         {
             Volatile.Write(ref _isRunning, 0);
+        }
+    }
+
+    /// <summary>Sets one idle connection to watch for the server's going away once the pool is quiet; in one that is used the rents find out.</summary>
+    private async Task WatchOverAsync()
+    {
+        var rents = parts.Ledger.TotalRents;
+        var isQuiet = rents == _rents;
+        _rents = rents;
+        if (!isQuiet)
+        {
+            // Back into the rotation: what is idle for too long may be ended by the server, or by what stands in between.
+            await watch.RelieveAsync().ConfigureAwait(false);
+        }
+        else if (!(_resetsTravel && _unsent.Count > 0) && watch.IsWanted && parts.Gate.TryTake(out var place))
+        {
+            var slot = parts.Ledger[place];
+            if (await TakeFitAsync(slot, flush: true).ConfigureAwait(false) is { } connection && !await watch.TryBeginAsync(slot).ConfigureAwait(false))
+            {
+                resting.RestAndHandOn(slot, connection);
+            }
         }
     }
 
@@ -136,27 +181,54 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         physical?.Round = _round;
         if (!isMetAgain && physical is not null)
         {
-            var generation = parts.Physicals.Generation;
             var flush = flushes || wasMissed || _signs.IsDue(physical);
-            var look = _care.TryMakeFitAsync(connection, physical, flush, blocking: false).AsTask();
-            if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+            var failed = await TryMakeFitAsync(slot, connection, physical, flush).ConfigureAwait(false);
+            if (failed is { } outcome)
             {
-                slot.Prepare(site: default, options: null);
-                (slot.Connection, slot.Generation) = (connection, generation);
-                returner.GiveUpOn(slot, look);
-                return Looked.Lost;
-            }
-
-            if (!await look.ConfigureAwait(false))
-            {
-                await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
-                return Looked.Retired;
+                return outcome;
             }
 
             _signs.Note(physical);
         }
 
         return !resting.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
+    }
+
+    /// <summary>Takes what is idle in a place that is held, and makes it fit. Null when there was nothing, or nothing fit: then others look after the place.</summary>
+    private async Task<NpgsqlConnection?> TakeFitAsync(LeaseSlot slot, bool flush)
+    {
+        if (parts.Source.TryTakeOutside() is not { } connection)
+        {
+            resting.VacateLost(slot.Place);
+            return null;
+        }
+
+        (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
+        return parts.Source.Identify(connection) is { } physical && await TryMakeFitAsync(slot, connection, physical, flush).ConfigureAwait(false) is not null
+            ? null
+            : connection;
+    }
+
+    /// <summary>Null when it is fit; otherwise what has become of it, and the place is in others' care.</summary>
+    private async Task<Looked?> TryMakeFitAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection physical, bool flush)
+    {
+        var generation = parts.Physicals.Generation;
+        var look = _care.TryMakeFitAsync(connection, physical, flush, blocking: false).AsTask();
+        if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+        {
+            slot.Prepare(site: default, options: null);
+            (slot.Connection, slot.Generation) = (connection, generation);
+            returner.GiveUpOn(slot, look);
+            return Looked.Lost;
+        }
+
+        if (await look.ConfigureAwait(false))
+        {
+            return null;
+        }
+
+        await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
+        return Looked.Retired;
     }
 
     /// <param name="After">The idle stack at its end.</param>

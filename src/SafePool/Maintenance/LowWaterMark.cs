@@ -33,6 +33,12 @@ internal sealed class LowWaterMark(PoolClock clock)
         return _begin <= windowBegin ? _rising.First!.Value.Value : 0;
     }
 
+    /// <summary>When the lowest value may be another one though nothing changes; <see cref="long.MaxValue"/> if never.</summary>
+    public long NextChange(TimeSpan window)
+        => _begin is { } begin && clock.After(begin, window) is var full && full > clock.Exact ? full
+            : _rising.First?.Next is { } second ? clock.After(second.Value.At, window)
+            : long.MaxValue;
+
     /// <summary>Starts over, because what was counted has changed.</summary>
     public void Restart()
     {

@@ -1,22 +1,57 @@
 namespace SafePool.Maintenance;
 
 /// <summary>The one timer of a pool. Holds the pool weakly: a pool that was dropped without being disposed stops its timer.</summary>
+/// <remarks>
+/// It ticks four times a second while anybody uses the pool, and sleeps while nobody does, until something is due or a rent wakes it. Asleep it leaves the clock stale, which is
+/// what the rent notices. Thread-safety: every member may be called from any thread.
+/// </remarks>
 internal sealed class MaintenanceLoop : IDisposable
 {
     /// <summary>How often it runs, and so how coarse the coarse clock is.</summary>
     public static readonly TimeSpan Period = TimeSpan.FromMilliseconds(250);
 
+    private readonly Lock _gate = new();
     private readonly WeakReference<ConnectionPool> _pool;
+    private readonly PoolClock _clock;
     private readonly ITimer _timer;
+    private bool _isAsleep;
 
-    public MaintenanceLoop(ConnectionPool pool, TimeProvider clock)
+    public MaintenanceLoop(ConnectionPool pool, PoolClock clock)
     {
         _pool = new WeakReference<ConnectionPool>(pool);
+        _clock = clock;
 
         // Without suppression the timer would keep the AsyncLocals of whoever built the pool.
         using (ExecutionContext.SuppressFlow())
         {
-            _timer = clock.CreateTimer(static state => ((MaintenanceLoop)state!).Tick(), this, Period, Period);
+            _timer = clock.Provider.CreateTimer(
+                static state => ((MaintenanceLoop)state!).Tick(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    public void Start() => _timer.Change(Period, Period);
+
+    /// <summary>The next tick comes after <paramref name="span"/>, unless somebody wakes it.</summary>
+    public void Sleep(TimeSpan span)
+    {
+        lock (_gate)
+        {
+            _isAsleep = true;
+            _clock.Suspend();
+            _timer.Change(span, Period);
+        }
+    }
+
+    /// <summary>Ticks as usual again. Does nothing when it is awake.</summary>
+    public void Wake()
+    {
+        lock (_gate)
+        {
+            if (_isAsleep)
+            {
+                _isAsleep = false;
+                _timer.Change(Period, Period);
+            }
         }
     }
 
@@ -24,6 +59,11 @@ internal sealed class MaintenanceLoop : IDisposable
 
     private void Tick()
     {
+        lock (_gate)
+        {
+            _isAsleep = false;
+        }
+
         if (_pool.TryGetTarget(out var pool))
         {
             pool.Maintain();

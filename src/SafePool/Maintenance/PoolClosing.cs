@@ -1,4 +1,5 @@
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Leases;
@@ -6,7 +7,7 @@ using SafePool.Leases;
 namespace SafePool.Maintenance;
 
 /// <summary>The end of a pool: nobody in, waiters out, idle connections closed, leases waited for. Final.</summary>
-internal sealed class PoolClosing(PoolParts parts)
+internal sealed class PoolClosing(PoolParts parts, ServerWatch watch)
 {
     public void Close()
     {
@@ -16,6 +17,7 @@ internal sealed class PoolClosing(PoolParts parts)
         parts.Physicals.Advance();
         parts.Source.Clear();
         parts.Physicals.CountClosed(idle);
+        watch.Relieve();
     }
 
     public async Task<DrainReport> DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)

@@ -1,3 +1,4 @@
+using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Telemetry;
@@ -5,7 +6,7 @@ using SafePool.Telemetry;
 namespace SafePool.Maintenance;
 
 /// <summary>A time without connections, for maintenance of the server; those who come wait for its end.</summary>
-internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener)
+internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener, ServerWatch watch)
 {
     public async Task BeginAsync(CancellationToken cancellationToken)
     {
@@ -22,10 +23,10 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener)
             parts.Physicals.Advance();
             parts.Source.Clear();
             parts.Physicals.CountClosed(idle);
+            watch.Relieve();
         }
 
         await parts.Gate.AllVacant.WaitAsync(cancellationToken).ConfigureAwait(false);
-        await parts.Source.StopWatchingAsync().ConfigureAwait(false);
     }
 
     public void End()
@@ -35,6 +36,7 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener)
             parts.Recorder.Record(FlightEventKind.Resumed);
             Log.Resumed(parts.Logger, parts.Settings.Name);
             opener.Pump();
+            parts.Loop.Wake();
         }
     }
 }

@@ -1,11 +1,17 @@
 namespace SafePool.Maintenance;
 
 /// <summary>Notices that nobody has rented for a while: then the next rents make sure that what they get is alive (<see cref="ConnectionPoolOptions.ProbeAfterQuiet"/>).</summary>
+/// <remarks>
+/// Who notices is the maintenance loop, at a tick; or, when that slept or the whole process stood still, the first rent that finds the clock stale.
+/// </remarks>
 internal sealed class QuietTime(PoolParts parts)
 {
     private long _rents;
     private long _since = parts.Clock.Exact;
     private bool _isNoted;
+
+    /// <summary>Whether nothing is left to be noticed before somebody rents.</summary>
+    public bool IsSettled => _isNoted || parts.Settings.ProbeAfterQuiet == Timeout.InfiniteTimeSpan || parts.Gate.Idle == 0;
 
     /// <summary>One look; called by the maintenance loop.</summary>
     public void Look()
@@ -25,5 +31,19 @@ internal sealed class QuietTime(PoolParts parts)
             parts.Physicals.RequireProbes(idle);
             _isNoted = true;
         }
+    }
+
+    /// <summary>Sets the clock right; called at every tick, and by a rent that finds it stale. When it had stood still for long, idle connections may have died unseen.</summary>
+    public void CatchUp()
+    {
+        var gap = parts.Clock.Since(parts.Clock.Coarse);
+        if (gap > 2 * MaintenanceLoop.Period && parts.Settings.ProbeAfterQuiet != Timeout.InfiniteTimeSpan && gap >= parts.Settings.ProbeAfterQuiet)
+        {
+            // Before the clock is right again: who finds it so must find these due. One more for the rent that has its place already.
+            parts.Physicals.RequireProbes(parts.Gate.Idle + 1);
+        }
+
+        parts.Clock.Refresh();
+        parts.Loop.Wake();
     }
 }

@@ -42,6 +42,7 @@ internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener, U
         }
 
         opener.Pump();
+        parts.Loop.Wake();
         _ = upkeep.RunAsync();
         return result;
     }

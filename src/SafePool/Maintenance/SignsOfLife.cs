@@ -15,6 +15,9 @@ internal sealed class SignsOfLife(PoolParts parts)
     private long _rents;
     private long _oldest = long.MaxValue;
 
+    /// <summary>When the next round must be made if nobody rents, as a timestamp of the pool's clock.</summary>
+    public long NextRound => _nextRound;
+
     /// <summary>Whether a round must be made for their sake; asked at every tick.</summary>
     public bool AreDue(int idle)
     {

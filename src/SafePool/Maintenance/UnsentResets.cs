@@ -32,6 +32,9 @@ internal sealed class UnsentResets(PoolClock clock)
     /// <summary>Whether the pool is busy: so many came to rest within a second that every idle connection was touched, and the resets travel by themselves.</summary>
     public bool IsBusy { get; private set; }
 
+    /// <summary>Whether nothing has come to rest since the last look.</summary>
+    public bool HasSeenAll(IdleMoves idle) => idle.PushesSince(_seen) == 0;
+
     /// <summary>Whether some have been waiting for long enough.</summary>
     public bool IsDue => Count > 0 && !IsBusy && clock.Exact >= _dueAt;
 

@@ -21,17 +21,19 @@ internal sealed class Upkeep(
     ConnectionReturner returner,
     LeakDetector detector,
     DroppedLeases dropped,
-    ExhaustionEpisode episode)
+    ExhaustionEpisode episode,
+    ServerWatch watch,
+    QuietTime quiet)
 {
     // After this long in the queue, or a quarter of its budget, the first waiter is worth a question to the server.
     private static readonly TimeSpan _longWait = TimeSpan.FromSeconds(1);
 
+    private static readonly TimeSpan _longestSleep = TimeSpan.FromSeconds(30);
+
     private static readonly TimeSpan _longestFillPause = TimeSpan.FromSeconds(30);
 
-    private readonly QuietTime _quiet = new(parts);
-    private readonly ServerWatch _watch = new(parts, opener);
     private readonly IdleRetirement _retirement = new(parts, returner);
-    private readonly IdleSweep _sweep = new(parts, resting, opener, returner);
+    private readonly IdleSweep _sweep = new(parts, resting, opener, returner, watch);
     private readonly LowWaterMark _spare = new(parts.Clock);
     private int _isRunning;
     private long _nextFill = long.MinValue;
@@ -51,8 +53,7 @@ internal sealed class Upkeep(
             detector.Scan();
             dropped.Check();
             WatchQueue();
-            _watch.Look();
-            _quiet.Look();
+            quiet.Look();
             parts.Physicals.Refresh(parts.Gate.HasSurplus);
             await ShrinkAsync().ConfigureAwait(false);
             await RetireSurplusAsync().ConfigureAwait(false);
@@ -60,6 +61,7 @@ internal sealed class Upkeep(
 
             // Last: what it holds for a moment is idle all the same.
             _sweep.Begin();
+            SleepIfUnused();
         }
         catch (Exception error)
         {
@@ -106,10 +108,16 @@ internal sealed class Upkeep(
     /// <summary>Retires what is idle and too many for a pool that was made smaller. What is leased goes when it comes back.</summary>
     private async Task ShrinkAsync()
     {
+        if (!parts.Gate.HasSurplus)
+        {
+            return;
+        }
+
+        await watch.RelieveAsync().ConfigureAwait(false);
         var retired = 0;
         while (parts.Gate.HasSurplus && parts.Gate.TryTake(out var place))
         {
-            if (parts.Source.TryTake() is not { } connection)
+            if (parts.Source.TryTakeOutside() is not { } connection)
             {
                 resting.VacateLost(place);
             }
@@ -142,6 +150,7 @@ internal sealed class Upkeep(
             return;
         }
 
+        await watch.RelieveAsync().ConfigureAwait(false);
         var retired = 0;
         while (retired < surplus && parts.Gate.TryTake(out var place))
         {
@@ -159,6 +168,42 @@ internal sealed class Upkeep(
         _spare.Restart();
         _retirement.Note(retired, "not needed");
     }
+
+    /// <summary>A pool that nobody uses ticks no more until something is due, or somebody rents.</summary>
+    private void SleepIfUnused()
+    {
+        if (IsUnused() && quiet.IsSettled)
+        {
+            var due = Math.Min(Math.Min(_sweep.NextRound, parts.Physicals.NextExpiry), NextSurplus());
+            var span = due == long.MaxValue || parts.Clock.Until(due) is var until && until > _longestSleep ? _longestSleep : parts.Clock.Until(due);
+            if (span > MaintenanceLoop.Period)
+            {
+                parts.Loop.Sleep(span);
+
+                // Who came in this moment found the clock still right.
+                if (!IsUnused() || !quiet.IsSettled)
+                {
+                    quiet.CatchUp();
+                }
+            }
+        }
+    }
+
+    private bool IsUnused()
+    {
+        var counts = parts.Gate.Read();
+        return counts is { Leased: 0, Waiting: 0, Opening: 0, Quarantined: 0 }
+            && parts.Breaker.IsWell
+            && !parts.Gate.HasSurplus
+            && !parts.Physicals.HasDue
+            && _sweep.IsSettled
+            && counts.Connections >= Math.Min(parts.Settings.MinSize, parts.Gate.Limit);
+    }
+
+    private long NextSurplus()
+        => parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan || parts.Gate.Idle <= parts.Settings.MinSize
+            ? long.MaxValue
+            : _spare.NextChange(parts.Settings.IdleTimeout);
 
     private void Fill()
     {

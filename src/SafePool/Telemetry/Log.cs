@@ -95,7 +95,7 @@ internal static partial class Log
     [LoggerMessage(130, LogLevel.Error, "Pool '{PoolName}': a maintenance step failed; the next tick tries again.")]
     public static partial void MaintenanceFailed(ILogger logger, string poolName, Exception error);
 
-    [LoggerMessage(131, LogLevel.Warning, "Pool '{PoolName}': the control connection broke, so the server has probably gone; every idle connection is retired, the leased ones when they come back.")]
+    [LoggerMessage(131, LogLevel.Warning, "Pool '{PoolName}': the connection that watches the server broke, and with it Npgsql has ended every idle one; the leased ones are retired when they come back.")]
     public static partial void ServerLost(ILogger logger, string poolName, Exception error);
 
     [LoggerMessage(132, LogLevel.Warning, "Pool '{PoolName}': an idle connection did not answer, so all older ones are retired.")]

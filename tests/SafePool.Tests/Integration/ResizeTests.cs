@@ -70,7 +70,7 @@ public sealed class ResizeTests(ITestOutputHelper output)
             await server.Pool.PauseAsync(_test);
             Assert.Equal((0, 0), (server.Snapshot.Leased, server.Snapshot.Idle));
             await Eventually.True(
-                async () => (await server.SessionsAsync()).Length == 0 && await server.ControlAsync() is null, "no session is left");
+                async () => (await server.SessionsAsync()).Length == 0 && (await server.ControlAsync()).Length == 0, "no session is left");
 
             server.Pool.Resume();
             await Eventually.True(async () => (await server.SessionsAsync()).Length == 4, "the pool is back");

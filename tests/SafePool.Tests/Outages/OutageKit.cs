@@ -18,25 +18,31 @@ internal static class OutageKit
     public const int ServerHasRoom = 134;
     public const int TooManyExpected = 135;
 
-    /// <summary>The session of the pool's control connection, of which there is one at most; null when there is none.</summary>
-    public static async Task<int?> ControlAsync(this PoolOnServer server)
-        => await server.AskAsync<int[]>(
-            $"SELECT coalesce(array_agg(pid), '{{}}') FROM pg_stat_activity WHERE application_name = '{server.ApplicationName} (SafePool control)'") switch
-        {
-            [] => null,
-            [var session] => session,
-            var several => throw new InvalidOperationException($"{several.Length} control connections"),
-        };
+    /// <summary>The sessions that the pool has beside its own, to ask the server something: none but for a moment.</summary>
+    public static Task<int[]> ControlAsync(this PoolOnServer server)
+        => server.AskAsync<int[]>(
+            $"SELECT coalesce(array_agg(pid), '{{}}') FROM pg_stat_activity WHERE application_name = '{server.ApplicationName} (SafePool control)'");
 
-    /// <summary>Waits until the control connection listens: its first words were answered, and it rests.</summary>
+    /// <summary>Waits until one of the idle connections watches the server.</summary>
+    /// <returns>Its session.</returns>
     public static async Task<int> WatchingAsync(this PoolOnServer server, int? other = null)
     {
-        int? control = null;
-        await Eventually.True(async () => (control = await server.ControlAsync()) is not null && control != other, "the control connection is open");
+        int? session = null;
+        await Eventually.True(() => (session = server.Pool.Parts.WatchingSession()) is not null && session != other, "a connection watches");
+        return session!.Value;
+    }
 
-        // Of a session the server knows from the moment in which it lets it in; the pool hears of that a little later.
-        await Eventually.True(async () => await server.ActivityAsync(control!.Value) == "idle", "the control connection rests");
-        return control!.Value;
+    private static int? WatchingSession(this PoolParts parts)
+    {
+        foreach (var slot in parts.Ledger.Slots)
+        {
+            if (slot.Watched is not null && slot.Connection is { } connection && parts.Source.Identify(connection) is { } physical)
+            {
+                return physical.BackendId;
+            }
+        }
+
+        return null;
     }
 
     /// <summary>A rent, and a command that proves that the connection lives.</summary>
@@ -61,12 +67,12 @@ internal static class OutageKit
         return sessions;
     }
 
-    /// <summary>Ends every session of the pool's own, and the control connection's too if wanted, as an administrator would; returns when they have ended.</summary>
-    public static Task TerminateAllAsync(this PoolOnServer server, bool control)
+    /// <summary>Ends every session of the pool, as an administrator would; returns when they have ended.</summary>
+    public static Task TerminateAllAsync(this PoolOnServer server)
         => server.AskAsync<bool>(
             $"""
              SELECT coalesce(bool_and(pg_terminate_backend(pid, 5000)), true) FROM pg_stat_activity
-             WHERE application_name = '{server.ApplicationName}' {(control ? $"OR application_name = '{server.ApplicationName} (SafePool control)'" : "")}
+             WHERE application_name = '{server.ApplicationName}'
              """);
 
     /// <summary>How many lines of one kind there are.</summary>

@@ -94,7 +94,7 @@ public sealed class WatchHousekeepingTests
         }
 
         await Eventually.True(
-            async () => (await server.SessionsAsync()).Length == 0 && await server.ControlAsync() is null && proxy.OpenConnections == 0, "no session is left");
+            async () => (await server.SessionsAsync()).Length == 0 && (await server.ControlAsync()).Length == 0 && proxy.OpenConnections == 0, "no session is left");
         Assert.Equal(0, server.Logged(OutageKit.ServerLost));
     }
 
@@ -117,7 +117,7 @@ public sealed class WatchHousekeepingTests
 
             proxy.AcceptDelay = TimeSpan.Zero;
             await Eventually.True(
-                async () => (await server.SessionsAsync()).Length == 0 && await server.ControlAsync() is null && proxy.OpenConnections == 0, "no session is left");
+                async () => (await server.SessionsAsync()).Length == 0 && (await server.ControlAsync()).Length == 0 && proxy.OpenConnections == 0, "no session is left");
         }
     }
 
