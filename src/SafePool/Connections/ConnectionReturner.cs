@@ -18,6 +18,8 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
 {
     private readonly ConnectionCloser _closer = new(parts, enlisted);
 
+    private SecondOpinion SecondOpinion => field ??= new SecondOpinion(parts, resting, this);
+
     /// <inheritdoc cref="ConnectionCloser.HasCeremony"/>
     public bool HasCeremony => _closer.HasCeremony;
 
@@ -59,15 +61,25 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
         }
     }
 
-    /// <summary>The same for one over which the server did not answer in time: then the others are not to be trusted either.</summary>
+    /// <summary>The same for one over which the server did not answer in time: another one is asked before all are retired.</summary>
     public void GiveUpOn(LeaseSlot slot, Task<bool> look)
     {
-        if (opener.TryRetireAll(slot.Generation))
-        {
-            NoteProbeFailed(slot);
-        }
-
+        var generation = slot.Generation;
         ReturnAfter(slot, look);
+        if (SecondOpinion.Agrees(generation))
+        {
+            RetireSilent(generation);
+        }
+    }
+
+    /// <summary>Retires a generation of which nobody answers.</summary>
+    public void RetireSilent(int generation)
+    {
+        if (opener.TryRetireAll(generation))
+        {
+            parts.Recorder.Record(FlightEventKind.ProbeFailed);
+            Log.ProbeFailed(parts.Logger, parts.Settings.Name);
+        }
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>

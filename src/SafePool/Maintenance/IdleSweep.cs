@@ -41,7 +41,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
     /// <summary>Whether nothing is under way, nothing unsent, and the watch is set up: nothing to do before <see cref="NextRound"/> if nobody rents.</summary>
     public bool IsSettled
         => Volatile.Read(ref _isRunning) == 0
-            && !(_resetsTravel && _unsent.Count > 0)
+            && !(_resetsTravel && _unsent.Count > 0 && parts.Gate.IdleMoves.Count > 0)
             && _unsent.HasSeenAll(parts.Gate.IdleMoves)
             && !watch.IsWanted;
 

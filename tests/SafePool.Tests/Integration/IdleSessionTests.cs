@@ -1,4 +1,5 @@
 using SafePool.TestKit;
+using SafePool.Tests.Outages;
 using Xunit;
 
 namespace SafePool.Tests.Integration;
@@ -84,6 +85,7 @@ public sealed class IdleSessionTests
         await using var server = await CreateAsync(SessionReset.Full);
         await server.Pool.FillAsync(3, Cancellation);
         await Eventually.True(async () => (await server.QueriesAsync()).All(query => !query.Contains("pg_backend_pid", StringComparison.Ordinal)), "all have been flushed");
+        await server.WatchingAsync();
         var queryStarts = await server.QueryStartsAsync();
 
         // Ten ticks and more, and twice as long as a reset may wait.

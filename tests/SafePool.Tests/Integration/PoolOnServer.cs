@@ -46,6 +46,7 @@ internal sealed class PoolOnServer : IAsyncDisposable
         {
             // A clock that leaps makes every answer of a real server late.
             settled.ProbeAfterIdle = settled.ProbeAfterQuiet = Timeout.InfiniteTimeSpan;
+            settled.WatchServer = false;
         }
 
         options?.Invoke(settled);

@@ -63,7 +63,7 @@ public sealed class ResizeTests(ITestOutputHelper output)
         await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 4);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(_test);
         var callers = Enumerable.Range(0, 16).Select(_ => Task.Run(() => CallAsync(server.Pool, stop.Token), _test)).ToArray();
-        await server.WatchingAsync();
+        await Eventually.True(() => server.Snapshot.TotalRents > 100, "there is load");
 
         for (var i = 0; i < 3; i++)
         {

@@ -26,6 +26,12 @@ internal sealed class OwnRole : IAsyncDisposable
     /// <param name="connections">-1 for no limit.</param>
     public Task LimitAsync(string kind, int connections) => _outside.DoAsync($"ALTER {kind} {_name} CONNECTION LIMIT {connections}");
 
+    /// <summary>Gives its sessions a setting.</summary>
+    public Task SetAsync(string setting, string value) => _outside.DoAsync($"ALTER ROLE {_name} SET {setting} = '{value}'");
+
+    public async Task<int> CountSessionsAsync()
+        => (int)await _outside.AskAsync<long>($"SELECT count(*) FROM pg_stat_activity WHERE usename = '{_name}'");
+
     /// <summary>Makes it a member of another role.</summary>
     public Task GrantAsync(string role) => _outside.DoAsync($"GRANT {role} TO {_name}");
 

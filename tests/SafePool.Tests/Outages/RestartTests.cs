@@ -106,7 +106,6 @@ public sealed class RestartTests
         await using var postgres = await PostgresServer.StartAsync(cancellationToken: Cancellation);
         await using var server = await CreateAsync(postgres);
         var leases = await server.Pool.RentAsync(MaxSize, Cancellation);
-        await server.WatchingAsync();
         var waiting = Enumerable.Range(0, MaxSize).Select(_ => server.UseAsync(Cancellation)).ToArray();
         await Eventually.True(() => server.Snapshot.Waiting == MaxSize, "they wait");
 

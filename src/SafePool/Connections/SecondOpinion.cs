@@ -1,0 +1,77 @@
+using SafePool.Enlistments;
+using SafePool.Leases;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>Asks another idle connection when one has not answered: one that is silent does not speak for all.</summary>
+/// <remarks>
+/// <para>
+/// A balancer may drop a single connection, and the others live. Only when a second one is silent too, or none is there to be asked, is the server taken for the cause and everything retired. If the second answers, the
+/// rents that follow ask what they get.
+/// </para>
+/// <para>Invariant: a place that it takes ends in exactly one RestAndHandOn, VacateLost or return.</para>
+/// </remarks>
+internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, ConnectionReturner returner)
+{
+    private const int Nobody = -1;
+
+    private readonly ConnectionCare _care = new(parts.Source, parts.Physicals);
+
+    // The generation in which one was found silent, and another one is being asked.
+    private int _asking = Nobody;
+
+    /// <summary>A connection of a generation was silent. True when the whole generation is to be retired; false when another one decides that.</summary>
+    public bool Agrees(int generation)
+    {
+        // Two silent ones at once are agreement.
+        if (Interlocked.CompareExchange(ref _asking, generation, Nobody) == generation || !parts.Gate.TryTake(out var place))
+        {
+            Interlocked.Exchange(ref _asking, Nobody);
+            return true;
+        }
+
+        _ = AskAsync(parts.Ledger[place], generation);
+        return false;
+    }
+
+    private async Task AskAsync(LeaseSlot slot, int generation)
+    {
+        try
+        {
+            if (parts.Source.TryTakeOutside() is not { } connection)
+            {
+                resting.VacateLost(slot.Place);
+                returner.RetireSilent(generation);
+                return;
+            }
+
+            (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
+            if (parts.Source.Identify(connection) is { } physical)
+            {
+                var look = _care.TryMakeFitAsync(connection, physical, flush: true, blocking: false).AsTask();
+                if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+                {
+                    slot.Prepare(site: default, options: null);
+                    returner.ReturnAfter(slot, look);
+                    returner.RetireSilent(generation);
+                    return;
+                }
+
+                if (!await look.ConfigureAwait(false))
+                {
+                    slot.Prepare(site: default, options: null);
+                    returner.Retire(slot);
+                    return;
+                }
+            }
+
+            resting.RestAndHandOn(slot, connection);
+            parts.Physicals.RequireProbes(parts.Gate.Idle);
+        }
+        finally
+        {
+            Interlocked.CompareExchange(ref _asking, Nobody, generation);
+        }
+    }
+}
