@@ -95,11 +95,15 @@ public sealed class ProbeTests
             scripted.Tick(2 * TicksPerSecond);
             await using var lease = await rent;
             Assert.Equal(3, scripted.Source.NumberOf(lease.Connection));
-            Assert.Single(scripted.Log.Entries, entry => entry.EventId == ProbeFailed);
+            Assert.DoesNotContain(scripted.Log.Entries, entry => entry.EventId == ProbeFailed);
+
+            // Another one was asked meanwhile, and is silent too.
+            scripted.Tick(2 * TicksPerSecond);
+            await scripted.Log.WaitForAsync(entry => entry.EventId == ProbeFailed);
         }
 
         scripted.Tick(2 * TicksPerSecond);
-        await scripted.UntilAsync(pool => pool.Quarantined == 1);
+        await scripted.UntilAsync(pool => pool.Quarantined == (isBoundByBudget ? 1 : 2));
         answer.SetResult();
         await scripted.UntilAsync(pool => pool is { Quarantined: 0, Leased: 0 });
     }
@@ -226,13 +230,34 @@ public sealed class ProbeTests
         await scripted.UntilAsync(_ => scripted.Source.Executed.Count == 1);
 
         scripted.Tick(3 * TicksPerSecond);
+        await scripted.UntilAsync(_ => scripted.Source.Executed.Count >= 2);
+        scripted.Tick(3 * TicksPerSecond);
 
-        await scripted.UntilAsync(pool => pool is { Idle: 0, TotalClosed: 2 });
+        await scripted.Log.WaitForAsync(entry => entry.EventId == ProbeFailed);
         await using var lease = await scripted.BeginRent();
         scripted.Tick(3 * TicksPerSecond);
-        Assert.Equal(1, scripted.Snapshot.Quarantined);
+        await scripted.UntilAsync(pool => pool is { Idle: 0, Leased: 1, Quarantined: > 1 });
         answer.SetResult();
         await scripted.UntilAsync(pool => pool is { Quarantined: 0, Leased: 1 });
+    }
+
+    /// <summary>A balancer has dropped one; the others answer.</summary>
+    [Fact]
+    public async Task Maintenance_OneOfSeveralHasNoAnswer_CostsTheOthersNothing()
+    {
+        await using var scripted = await CreateAsync(idle: 3);
+        var silence = new TaskCompletionSource();
+        var asked = 0;
+        scripted.Source.DuringExecutes = () => Interlocked.Increment(ref asked) == 1 ? silence.Task : Task.CompletedTask;
+        scripted.Tick(31 * TicksPerSecond);
+        await scripted.UntilAsync(_ => Volatile.Read(ref asked) == 1);
+
+        scripted.Tick(3 * TicksPerSecond);
+
+        await scripted.UntilAsync(pool => pool.Idle == 2);
+        Assert.DoesNotContain(scripted.Log.Entries, entry => entry.EventId == ProbeFailed);
+        Assert.Equal(3, scripted.Source.Alive);
+        silence.SetResult();
     }
 
     private static async Task<ScriptedPool> CreateAsync(int idle, int minSize = 0)

@@ -89,7 +89,7 @@ public sealed class SilentServerTests : IAsyncLifetime
         _proxy.Stall();
 
         await Eventually.True(() => server.Snapshot.Idle == 0, "what does not answer is given up", _bound);
-        Assert.Equal(1, server.Logged(OutageKit.ProbeFailed));
+        await Eventually.True(() => server.Logged(OutageKit.ProbeFailed) == 1, "it is said, once", _bound);
         _proxy.Resume();
         await Outstanding.NoneAsync(server.Pool, _bound);
         await server.BurstAsync(MaxSize, Cancellation);
