@@ -43,11 +43,13 @@ internal sealed class PathFinder(
 
     /// <summary>Settles the path with a connection that was just opened, unless somebody else does meanwhile.</summary>
     public async ValueTask ExploreAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, int backendId, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, NpgsqlDataSource source, int? backendId, bool blocking, CancellationToken cancellationToken)
     {
-        if (backendId == connection.ProcessID)
+        if (backendId is not { } known || known == connection.ProcessID)
         {
-            await SettleAsync(connection, source, PathKind.Direct, blocking, cancellationToken).ConfigureAwait(false);
+            // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
+            var found = backendId is null ? PathKind.UncertainPooler : PathKind.Direct;
+            await SettleAsync(connection, source, found, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -62,7 +64,7 @@ internal sealed class PathFinder(
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, backendId, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
+            var kind = await _survey.FindKindAsync(connection, known, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
             await SettleAsync(connection, source, kind, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
@@ -87,7 +89,8 @@ internal sealed class PathFinder(
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
-        var missing = isAsked ? await greeting.FindMissingAsync(connection, blocking, cancellationToken).ConfigureAwait(false) : "";
+        var areSaid = kind == PathKind.Direct && _refusal is null;
+        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
         if (server.TrySettle(source, kind, way))
         {

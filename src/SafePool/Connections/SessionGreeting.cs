@@ -22,15 +22,28 @@ internal sealed class SessionGreeting(PoolSettings settings)
     }
 
     /// <summary>Which of the pool's timeouts are not in force, in words; empty when all are.</summary>
-    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <param name="connection">Open.</param>
+    /// <param name="areSaid">They were among the start-up options, and nothing that could drop them is in between: what cannot be asked is taken to be in force.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool areSaid, bool blocking, CancellationToken cancellationToken)
     {
+        // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
+        const string OnceReset = "SELECT reset_val FROM pg_settings WHERE name = $1";
+
+        // For a role that must not read the view. Of a session that nobody has used it is the same.
+        const string Now = "SELECT (extract(epoch FROM current_setting($1, true)::interval) * 1000)::int8::text";
+
         var missing = new List<string>();
         foreach (var timeout in settings.SessionTimeouts)
         {
-            // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
-            const string Question = "SELECT reset_val FROM pg_settings WHERE name = $1";
-            var actual = await AskAsync(connection, Question, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
-            if (actual != timeout.Milliseconds)
+            var (wasAsked, actual) = await TryAskAsync(connection, OnceReset, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            if (!wasAsked)
+            {
+                (wasAsked, actual) = await TryAskAsync(connection, Now, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (wasAsked ? actual != timeout.Milliseconds : !areSaid)
             {
                 missing.Add($"{timeout.Parameter} is '{actual ?? "unknown"}' on the server, not {timeout.Milliseconds} ms");
             }
@@ -68,6 +81,19 @@ internal sealed class SessionGreeting(PoolSettings settings)
         {
             throw new InvalidOperationException(
                 "The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.", refused);
+        }
+    }
+
+    private async ValueTask<(bool WasAsked, string? Answer)> TryAskAsync(
+        NpgsqlConnection connection, string question, string parameter, bool blocking, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (true, await AskAsync(connection, question, parameter, blocking, cancellationToken).ConfigureAwait(false));
+        }
+        catch (PostgresException refused) when (IdentityQuestion.IsRefusal(refused, connection))
+        {
+            return (false, null);
         }
     }
 

@@ -25,7 +25,6 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener)
         }
 
         await parts.Gate.AllVacant.WaitAsync(cancellationToken).ConfigureAwait(false);
-        await parts.Source.StopWatchingAsync().ConfigureAwait(false);
     }
 
     public void End()
