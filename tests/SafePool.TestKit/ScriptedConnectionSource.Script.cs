@@ -13,7 +13,6 @@ internal sealed partial class ScriptedConnectionSource
     private Exception? _failNextClose;
     private Exception? _failNextRetire;
     private Action? _beforeNextOpen;
-    private Action<Exception>? _lost;
     private int _holdCloses;
     private int _alive;
     private int _peakAlive;
@@ -56,7 +55,7 @@ internal sealed partial class ScriptedConnectionSource
     public ServerCensus? Census { get; set; }
 
     /// <summary>Gets whether the pool listens for the server's going away.</summary>
-    public bool IsWatched => Volatile.Read(ref _lost) is not null;
+    public bool IsWatched => false;
 
     /// <summary>Gets or sets what happens while a statement of the pool's own runs, and what its end waits for.</summary>
     public Func<Task>? DuringExecutes { get; set; }
@@ -223,11 +222,7 @@ internal sealed partial class ScriptedConnectionSource
     public void Break(NpgsqlConnection connection) => SetState(connection, ConnectionState.Broken);
 
     /// <summary>The server goes away, and whoever listens hears of it.</summary>
-    public void LoseServer(Exception error)
-    {
-        LoseAtRest();
-        Volatile.Read(ref _lost)?.Invoke(error);
-    }
+    public void LoseServer(Exception error) => LoseAtRest();
 
     /// <summary>Ends all that is at rest behind the pool's back.</summary>
     public void LoseAtRest()
