@@ -231,7 +231,8 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 
         try
         {
-            await parts.Source.CloseAsync(connection).ConfigureAwait(false);
+            // On a thread of its own: what is left of an export Npgsql reads in the blocking form, for as long as that takes.
+            await OwnThread.RunAsync(() => parts.Source.Close(connection)).ConfigureAwait(false);
             return true;
         }
         catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)

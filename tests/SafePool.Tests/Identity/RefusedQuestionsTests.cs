@@ -61,7 +61,7 @@ public sealed class RefusedQuestionsTests(QuietServer quiet) : IClassFixture<Qui
         Assert.Equal(session, next.Session());
         Assert.Equal(1, (await pool.Pool.GetServerReportAsync(Cancellation)).OfThisPool);
         var refused = await Assert.ThrowsAsync<ControlConnectionException>(
-            () => pool.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, cancellationToken: Cancellation));
+            () => pool.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, dryRun: false, cancellationToken: Cancellation));
         Assert.Contains("not proven", refused.Message, StringComparison.Ordinal);
     }
 
