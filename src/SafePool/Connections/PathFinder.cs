@@ -43,12 +43,12 @@ internal sealed class PathFinder(
 
     /// <summary>Settles the path with a connection that was just opened, unless somebody else does meanwhile.</summary>
     public async ValueTask ExploreAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, int? backendId, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, NpgsqlDataSource source, SessionIdentity session, bool blocking, CancellationToken cancellationToken)
     {
-        if (backendId is not { } known || known == connection.ProcessID)
+        if (session.ProcessId is not { } backendId || backendId == connection.ProcessID)
         {
             // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
-            var found = backendId is null ? PathKind.UncertainPooler : PathKind.Direct;
+            var found = session.ProcessId is null ? PathKind.UncertainPooler : PathKind.Direct;
             await SettleAsync(connection, source, found, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
@@ -64,7 +64,7 @@ internal sealed class PathFinder(
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, known, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
+            var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
             await SettleAsync(connection, source, kind, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally

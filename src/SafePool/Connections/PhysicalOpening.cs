@@ -107,7 +107,7 @@ internal sealed class PhysicalOpening(
             isDirect = session.ProcessId == connection.ProcessID;
             if (!path.IsKnown)
             {
-                await _finder.ExploreAsync(connection, source, session.ProcessId, blocking, cancellationToken).ConfigureAwait(false);
+                await _finder.ExploreAsync(connection, source, session, blocking, cancellationToken).ConfigureAwait(false);
             }
 
             if (source != server.Current)

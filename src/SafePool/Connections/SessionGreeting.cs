@@ -7,19 +7,22 @@ namespace SafePool.Connections;
 /// <summary>What is said to every new session before anybody gets it.</summary>
 internal sealed class SessionGreeting(PoolSettings settings)
 {
-    /// <summary>The backend that serves a session at this moment. Behind a pooler it is not the one whose id the connection reports.</summary>
+    /// <summary>The backend that serves a session at this moment: its process id, with the server on which that means something where the server says who it is.</summary>
     /// <param name="connection">Open.</param>
+    /// <param name="withServer">The role may ask for the server.</param>
     /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="turn">Makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <param name="turn">For whoever asks several times: makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
-    public async ValueTask<int> AskBackendIdAsync(
-        NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken, int turn = 0)
+    public async ValueTask<string> AskBackendAsync(NpgsqlConnection connection, bool withServer, bool blocking, int turn, CancellationToken cancellationToken)
     {
-        const string WhoAreYou = "SELECT pg_backend_pid()::text";
-        var question = turn == 0 ? WhoAreYou : string.Create(CultureInfo.InvariantCulture, $"{WhoAreYou} /* {turn} */");
-        var answer = await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false);
-        return int.Parse(answer!, CultureInfo.InvariantCulture);
+        var server = withServer ? $" || '@' || {ServerIdentity.Sql}::text" : "";
+        var question = string.Create(CultureInfo.InvariantCulture, $"SELECT pg_backend_pid()::text{server} /* {turn} */");
+        return (await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false))!;
     }
+
+    /// <summary>The same of a session that was greeted.</summary>
+    public static string BackendOf(SessionIdentity session)
+        => string.Create(CultureInfo.InvariantCulture, $"{session.ProcessId}{(session.Server is { } server ? string.Create(CultureInfo.InvariantCulture, $"@{server.StartedAt}") : "")}");
 
     /// <summary>Which of the pool's timeouts are not in force, in words; empty when all are.</summary>
     /// <param name="connection">Open.</param>
