@@ -13,13 +13,15 @@ public sealed class PostgresServer : IAsyncDisposable
 
     private readonly PostgresBinaries _binaries;
     private readonly string _data;
+    private readonly bool _isIsolated;
     private Process? _postmaster;
     private bool _hasBeenUp;
 
-    private PostgresServer(PostgresBinaries binaries, string data)
+    private PostgresServer(PostgresBinaries binaries, string data, bool isIsolated = false)
     {
         _binaries = binaries;
         _data = data;
+        _isIsolated = isIsolated;
     }
 
     /// <summary>Gets how to connect: over TCP, as user postgres to database postgres.</summary>
@@ -31,7 +33,7 @@ public sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Gets the process id of the postmaster, for signals such as SIGSTOP.</summary>
     /// <exception cref="InvalidOperationException">The server is stopped.</exception>
-    public int PostmasterId => _postmaster?.Id ?? throw new InvalidOperationException("The server is stopped.");
+    public int PostmasterId => _postmaster is { } started ? IdOf(started) : throw new InvalidOperationException("The server is stopped.");
 
     /// <summary>Gets the version of the server.</summary>
     public Version Version { get; private set; } = new();
@@ -122,7 +124,7 @@ public sealed class PostgresServer : IAsyncDisposable
     {
         var data = await run.CreateClusterAsync(binaries, cancellationToken);
         await PutFirstAsync(Path.Combine(data, "pg_hba.conf"), options.HostBasedAccess, cancellationToken);
-        return await StartAsync(new PostgresServer(binaries, data), options.Settings, cancellationToken);
+        return await StartAsync(new PostgresServer(binaries, data, options.HasOwnProcessIds), options.Settings, cancellationToken);
     }
 
     /// <summary>Starts a hot standby that streams from this server, which goes down for the moment in which its files are copied.</summary>
@@ -177,7 +179,7 @@ public sealed class PostgresServer : IAsyncDisposable
         return $"{setting.Key} = '{value}'";
     }
 
-    private static async Task StopAsync(Process postmaster, StopMode mode)
+    private async Task StopAsync(Process postmaster, StopMode mode)
     {
         var signal = mode switch
         {
@@ -187,7 +189,7 @@ public sealed class PostgresServer : IAsyncDisposable
         };
         if (!postmaster.HasExited)
         {
-            Signals.Send(postmaster.Id, signal);
+            Signals.Send(IdOf(postmaster), signal);
         }
 
         try
@@ -197,7 +199,7 @@ public sealed class PostgresServer : IAsyncDisposable
         catch (TimeoutException)
         {
             // Only a stopped (SIGSTOP) or hanging postmaster gets here, and that one yields to nothing else.
-            Signals.Send(postmaster.Id, Signals.Kill);
+            Signals.Send(IdOf(postmaster), Signals.Kill);
             await postmaster.WaitForExitAsync();
         }
     }
@@ -207,8 +209,8 @@ public sealed class PostgresServer : IAsyncDisposable
         // Once clients know the port, it stays; before, a collision is solved by another one.
         Port = _hasBeenUp ? Port : FreePort.Pick();
         var log = new ServerLog(_data);
-        _postmaster = Process.Start(log.Into(["-D", _data, "-p", $"{Port}"], _binaries.Postgres))!;
-        while (!Postmaster.IsReady(_data, _postmaster.Id))
+        _postmaster = Process.Start(log.Into(["-D", _data, "-p", $"{Port}"], _binaries.Postgres, _isIsolated))!;
+        while (!Postmaster.IsReady(_data, _isIsolated ? 1 : _postmaster.Id))
         {
             var isLate = TimeProvider.System.GetElapsedTime(started) > StartPatience;
             if (!_postmaster.HasExited && !isLate)
@@ -227,6 +229,10 @@ public sealed class PostgresServer : IAsyncDisposable
         _hasBeenUp = true;
         return true;
     }
+
+    // In a namespace of its own the postmaster is the child of what was started.
+    private int IdOf(Process started)
+        => _isIsolated && int.TryParse(File.ReadAllText($"/proc/{started.Id}/task/{started.Id}/children").Trim(), out var child) ? child : started.Id;
 
     private async Task ReadVersionAsync(CancellationToken cancellationToken)
     {

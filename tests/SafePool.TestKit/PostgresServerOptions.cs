@@ -17,4 +17,7 @@ public sealed class PostgresServerOptions
     /// <summary>Gets the lines to put before the kit's own in pg_hba.conf, which let everybody in: <c>host all app 127.0.0.1/32 scram-sha-256</c>.</summary>
     /// <remarks>The kit itself comes as <c>postgres</c> and must be let in without a password.</remarks>
     public IList<string> HostBasedAccess { get; } = [];
+
+    /// <summary>Gets or sets whether it runs as in a container, in a namespace with process ids of its own: two such servers have sessions of equal, small ids. Needs root on Linux.</summary>
+    public bool HasOwnProcessIds { get; set; }
 }

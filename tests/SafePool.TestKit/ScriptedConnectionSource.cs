@@ -215,12 +215,12 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return ValueTask.CompletedTask;
     }
 
-    public Task<bool> TerminateAsync(NpgsqlConnection connection)
+    public Task<SignalOutcome> TerminateAsync(NpgsqlConnection connection)
     {
         lock (_gate)
         {
             _terminated++;
-            return Task.FromResult(IsDirect);
+            return Task.FromResult(IsDirect ? SignalOutcome.Signalled : SignalOutcome.NotProvable);
         }
     }
 
@@ -238,10 +238,10 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
 
     public string? ApplicationName => null;
 
-    public Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+    public Task<T> AskServerAsync<T>(Func<ControlSession, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
         => throw new NotSupportedException("There is no server to ask.");
 
-    public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => new HashSet<int>();
+    public OwnSessions FindSessions() => new([]);
 
     public async Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {

@@ -39,10 +39,22 @@ internal sealed class ServerLog
             && (text.Contains("Address already in use", StringComparison.Ordinal) || text.Contains("is still in use", StringComparison.Ordinal));
 
     /// <summary>Describes a server process that writes here and to nothing of this process's.</summary>
-    public ProcessStartInfo Into(IEnumerable<string> arguments, string server)
+    /// <param name="arguments">Of the server.</param>
+    /// <param name="server">Its program.</param>
+    /// <param name="isolated">In a namespace with process ids of its own: then what is started is the parent of the server.</param>
+    public ProcessStartInfo Into(IEnumerable<string> arguments, string server, bool isolated = false)
     {
         // The shell replaces itself, so the process started is the postmaster.
         const string Script = """exec "$0" "$@" </dev/null >>server.log 2>&1""";
-        return ServerAccount.Current.Command(_data, "/bin/sh", ["-c", Script, server, .. arguments]);
+        string[] shell = ["/bin/sh", "-c", Script, server, .. arguments];
+        if (!isolated)
+        {
+            return ServerAccount.Current.Command(_data, shell[0], shell[1..]);
+        }
+
+        // The namespace takes root, the server refuses it: so it changes its user within.
+        var user = ServerAccount.Current.UserName ?? throw new InvalidOperationException("Process ids of its own take root.");
+        string[] within = ["--pid", "--fork", "setpriv", "--reuid", user, "--regid", user, "--init-groups", .. shell];
+        return new ServerAccount(null).Command(_data, "unshare", within);
     }
 }

@@ -1,7 +1,6 @@
 using System.Data;
 using Npgsql;
 using SafePool.Enlistments;
-using SafePool.Leases;
 using SafePool.Telemetry;
 
 namespace SafePool.Connections;
@@ -30,6 +29,9 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
     private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan _lastRetry = TimeSpan.FromSeconds(1);
 
+    // For one that was written off: nothing depends on it any more.
+    private static readonly TimeSpan _seldom = TimeSpan.FromSeconds(15);
+
     /// <summary>Whether the session needs words with the server on every return.</summary>
     public bool HasCeremony { get; } = parts.Settings.LeaseReturning is not null || parts.Settings.Reset == SessionReset.Strict;
 
@@ -38,12 +40,12 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         => (parts.Source.StateOf(connection) & (ConnectionState.Executing | ConnectionState.Fetching)) != 0;
 
     /// <summary>Npgsql itself ends what was taken before a clear, or comes back after the pool was closed.</summary>
-    public bool IsStale(LeaseSlot slot) => parts.Gate.IsClosed || slot.Generation != parts.Physicals.Generation;
+    public bool IsStale(int generation) => parts.Gate.IsClosed || generation != parts.Physicals.Generation;
 
     /// <summary>Ends what runs, closes, and tries again until the connection is at rest or gone. Never throws; may take for ever.</summary>
-    public async Task<CloseOutcome> CloseForSureAsync(LeaseSlot slot, bool retire)
+    public async Task<CloseOutcome> CloseForSureAsync(ClosingLease lease, bool retire)
     {
-        var connection = slot.Connection!;
+        var connection = lease.Connection;
         var pause = TimeSpan.Zero;
         var dooms = false;
         while (true)
@@ -60,20 +62,24 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 
                     // Its transaction fails along with the command, and a commit would not say so.
                     dooms = true;
-                    await EndCommandAsync(slot, connection).ConfigureAwait(false);
+                    await EndCommandAsync(lease, connection).ConfigureAwait(false);
+                    if (IsForgotten(lease))
+                    {
+                        return CloseOutcome.Gone;
+                    }
                 }
 
-                if (slot.Enlistment is { IsFree: false } enlistment && await TryCloseWithinAsync(slot, enlistment, retire || dooms).ConfigureAwait(false))
+                if (lease.Enlistment is { IsFree: false } enlistment && await TryCloseWithinAsync(lease, enlistment, retire || dooms).ConfigureAwait(false))
                 {
                     return CloseOutcome.AtRest;
                 }
 
-                return await CloseReadyAsync(slot, retire).ConfigureAwait(false);
+                return await CloseReadyAsync(lease, retire).ConfigureAwait(false);
             }
             catch (Exception error) when (pause == TimeSpan.Zero)
             {
                 // Said once. The next attempt follows at once, and from then on there are pauses.
-                Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
+                Log.ReturnFailed(parts.Logger, parts.Settings.Name, lease.Site.ToString(), error);
                 pause = _firstLook;
                 retire = true;
                 continue;
@@ -87,30 +93,38 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
                 pause = _lastRetry;
             }
 
-            await Task.Delay(pause, parts.Time).ConfigureAwait(false);
+            if (IsForgotten(lease))
+            {
+                return CloseOutcome.Gone;
+            }
+
+            await Task.Delay(lease.IsWrittenOff ? _seldom : pause, parts.Time).ConfigureAwait(false);
         }
     }
 
     /// <summary>The rest of a plain close that had something to say to the server. Never throws.</summary>
-    public async Task<CloseOutcome> FinishAsync(LeaseSlot slot, Task closing)
+    public async Task<CloseOutcome> FinishAsync(ClosingLease lease, Task closing)
     {
         try
         {
             await closing.ConfigureAwait(false);
-            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, lease.Site.ToString());
             return CloseOutcome.AtRest;
         }
         catch (Exception error)
         {
-            Log.ReturnFailed(parts.Logger, parts.Settings.Name, slot.Site.ToString(), error);
-            return await CloseForSureAsync(slot, retire: true).ConfigureAwait(false);
+            Log.ReturnFailed(parts.Logger, parts.Settings.Name, lease.Site.ToString(), error);
+            return await CloseForSureAsync(lease, retire: true).ConfigureAwait(false);
         }
     }
 
+    /// <summary>Nobody waits for it, and there is no pool any more.</summary>
+    private bool IsForgotten(ClosingLease lease) => lease.IsWrittenOff && parts.Gate.IsClosed;
+
     /// <summary>Closes a connection whose transaction goes on: Npgsql keeps it for the next lease in it. False when the transaction is over; then the connection is one like any other.</summary>
-    private async ValueTask<bool> TryCloseWithinAsync(LeaseSlot slot, Enlistment enlistment, bool dooms)
+    private async ValueTask<bool> TryCloseWithinAsync(ClosingLease lease, Enlistment enlistment, bool dooms)
     {
-        var connection = slot.Connection!;
+        var connection = lease.Connection;
         var state = parts.Source.StateOf(connection);
         if (state == ConnectionState.Broken)
         {
@@ -138,10 +152,10 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
     }
 
     /// <summary>Closes a connection on which nothing runs. May throw.</summary>
-    private async ValueTask<CloseOutcome> CloseReadyAsync(LeaseSlot slot, bool retire)
+    private async ValueTask<CloseOutcome> CloseReadyAsync(ClosingLease lease, bool retire)
     {
-        var connection = slot.Connection!;
-        var isStale = IsStale(slot);
+        var connection = lease.Connection;
+        var isStale = IsStale(lease.Generation);
         switch (parts.Source.StateOf(connection))
         {
             case ConnectionState.Broken:
@@ -154,7 +168,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         }
 
         // Whether one was left open is asked first: what follows may end it.
-        var leftOpen = Transactions.IsOpen(slot.LastTransaction);
+        var leftOpen = Transactions.IsOpen(lease.LastTransaction);
         if (!isStale)
         {
             var physical = parts.Source.Identify(connection);
@@ -164,7 +178,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
                 return await parts.Source.RetireAsync(connection).ConfigureAwait(false) ? CloseOutcome.Gone : CloseOutcome.AtRest;
             }
 
-            leftOpen |= await UndoAsync(slot, connection, physical).ConfigureAwait(false);
+            leftOpen |= await UndoAsync(lease, connection, physical).ConfigureAwait(false);
         }
 
         var closing = leftOpen ? OwnThread.RunAsync(() => parts.Source.Close(connection)) : parts.Source.CloseAsync(connection);
@@ -173,16 +187,16 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         await closing.ConfigureAwait(false);
         if (leftOpen)
         {
-            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, slot.Site.ToString());
+            Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, lease.Site.ToString());
         }
 
         return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
     }
 
     /// <summary>Cancels what runs until nothing does. The command's own flow must end by itself; nothing tells when.</summary>
-    private async Task EndCommandAsync(LeaseSlot slot, NpgsqlConnection connection)
+    private async Task EndCommandAsync(ClosingLease lease, NpgsqlConnection connection)
     {
-        Log.ReturnedBusy(parts.Logger, parts.Settings.Name, slot.Site.ToString(), parts.Source.StateOf(connection).ToString());
+        Log.ReturnedBusy(parts.Logger, parts.Settings.Name, lease.Site.ToString(), parts.Source.StateOf(connection).ToString());
         if (parts.Source.Identify(connection) is { } physical)
         {
             // The cancel may arrive after what it was meant for: whoever gets this connection next absorbs it first.
@@ -193,8 +207,13 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         }
 
         await parts.Source.CancelAsync(connection, blocking: false).ConfigureAwait(false);
-        for (var pause = _firstLook; IsBusy(connection); pause = pause * 2 < _lastLook ? pause * 2 : _lastLook)
+        for (var pause = _firstLook; IsBusy(connection); pause = lease.IsWrittenOff ? _seldom : pause * 2 < _lastLook ? pause * 2 : _lastLook)
         {
+            if (IsForgotten(lease))
+            {
+                return;
+            }
+
             if (!await TryCloseReaderAsync(connection).ConfigureAwait(false))
             {
                 await Task.Delay(pause, parts.Time).ConfigureAwait(false);
@@ -212,7 +231,8 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 
         try
         {
-            await parts.Source.CloseAsync(connection).ConfigureAwait(false);
+            // On a thread of its own: what is left of an export Npgsql reads in the blocking form, for as long as that takes.
+            await OwnThread.RunAsync(() => parts.Source.Close(connection)).ConfigureAwait(false);
             return true;
         }
         catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)
@@ -246,7 +266,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
     }
 
     /// <summary>Undoes what Npgsql's own reset would leave. True when a transaction had to be rolled back for it.</summary>
-    private async ValueTask<bool> UndoAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection? physical)
+    private async ValueTask<bool> UndoAsync(ClosingLease lease, NpgsqlConnection connection, PhysicalConnection? physical)
     {
         if (parts.Settings.Reset == SessionReset.Strict)
         {
@@ -256,7 +276,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
             return wasOpen;
         }
 
-        if (parts.Settings.Reset == SessionReset.Rollback && slot.Options?.StatementTimeout is not null && physical is not null && !parts.Path.SharesSessions)
+        if (parts.Settings.Reset == SessionReset.Rollback && lease.HasOwnTimeout && physical is not null && !parts.Path.SharesSessions)
         {
             // Not now: in an open transaction it would be rolled back along with it.
             physical.NeedsTimeoutReset = true;

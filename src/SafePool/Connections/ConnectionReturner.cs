@@ -10,13 +10,14 @@ namespace SafePool.Connections;
 /// <remarks>
 /// <para>
 /// What cannot be closed within <see cref="PoolSettings.ReturnPatience"/> is ended by the server, and its place is quarantined until the
-/// connection is surely gone or at rest; whoever returned it does not wait for that.
+/// connection is surely gone or at rest, or written off (<see cref="Quarantine"/>); whoever returned it does not wait for that.
 /// </para>
 /// <para>Invariant: every return ends in exactly one HandOn or Vacate of its place, whatever throws, and however late.</para>
 /// </remarks>
 internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, EnlistedPlaces enlisted)
 {
     private readonly ConnectionCloser _closer = new(parts, enlisted);
+    private readonly Quarantine _quarantine = new(parts);
 
     private SecondOpinion SecondOpinion => field ??= new SecondOpinion(parts, resting, this);
 
@@ -30,19 +31,23 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     public ValueTask ReturnAsync(LeaseSlot slot, bool blocking, bool retire = false)
     {
         retire |= parts.Gate.TryClaimSurplus(slot.Place);
-        if (!blocking || !_closer.IsBusy(slot.Connection!))
+        var lease = new ClosingLease(slot);
+        if (!blocking || !_closer.IsBusy(lease.Connection))
         {
-            return SettleAsync(slot, _closer.CloseForSureAsync(slot, retire), blocking);
+            return SettleAsync(slot, lease, _closer.CloseForSureAsync(lease, retire), blocking);
         }
 
         // Ending a command takes the other flow's cooperation: blocking for it could starve the very threads that must cooperate.
-        _ = SettleAsync(slot, _closer.CloseForSureAsync(slot, retire), blocking: false).AsTask();
+        _ = SettleAsync(slot, lease, _closer.CloseForSureAsync(lease, retire), blocking: false).AsTask();
         return ValueTask.CompletedTask;
     }
 
     /// <summary>The rest of a plain return whose close has failed, or had something to say to the server.</summary>
     public ValueTask FinishAsync(LeaseSlot slot, Task closing, bool blocking)
-        => SettleAsync(slot, _closer.FinishAsync(slot, closing), blocking);
+    {
+        var lease = new ClosingLease(slot);
+        return SettleAsync(slot, lease, _closer.FinishAsync(lease, closing), blocking);
+    }
 
     /// <summary>Retires the connection in a place that the pool itself holds, for as long as that takes.</summary>
     public void Retire(LeaseSlot slot) => _ = ReturnAsync(slot, blocking: false, retire: true).AsTask();
@@ -52,12 +57,13 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <param name="look">Never fails; says whether the connection is fit.</param>
     public void ReturnAfter(LeaseSlot slot, Task<bool> look)
     {
-        _ = SettleAsync(slot, CloseAsync()).AsTask();
+        var lease = new ClosingLease(slot);
+        _ = SettleAsync(slot, lease, CloseAsync()).AsTask();
 
         async Task<CloseOutcome> CloseAsync()
         {
             var isFit = await look.ConfigureAwait(false);
-            return await _closer.CloseForSureAsync(slot, retire: !isFit).ConfigureAwait(false);
+            return await _closer.CloseForSureAsync(lease, retire: !isFit).ConfigureAwait(false);
         }
     }
 
@@ -83,24 +89,24 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
-    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.Gone : CloseOutcome.AtRest);
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
 
     /// <summary>Waits for a close that never fails, but only so long.</summary>
-    private ValueTask SettleAsync(LeaseSlot slot, Task<CloseOutcome> closing, bool blocking)
+    private ValueTask SettleAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing, bool blocking)
     {
         if (!blocking)
         {
-            return SettleAsync(slot, closing);
+            return SettleAsync(slot, lease, closing);
         }
 
-        Settle(slot, closing);
+        Settle(slot, lease, closing);
         return ValueTask.CompletedTask;
     }
 
-    private async ValueTask SettleAsync(LeaseSlot slot, Task<CloseOutcome> closing)
+    private async ValueTask SettleAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing)
     {
         try
         {
@@ -108,12 +114,12 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
         }
         catch (TimeoutException)
         {
-            Quarantine(slot, closing);
+            _ = QuarantineAsync(slot, lease, closing);
         }
     }
 
     /// <summary>The same for a caller who blocks: in real time, and without a timer, which would need a thread of the pool.</summary>
-    private void Settle(LeaseSlot slot, Task<CloseOutcome> closing)
+    private void Settle(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing)
     {
         var isClosed = false;
         try
@@ -129,34 +135,13 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
             }
             else
             {
-                Quarantine(slot, closing);
+                _ = QuarantineAsync(slot, lease, closing);
             }
         }
     }
 
-    private void Quarantine(LeaseSlot slot, Task<CloseOutcome> closing)
-    {
-        parts.Gate.Quarantine(slot.Place);
-        parts.Recorder.Record(FlightEventKind.Quarantined, slot.Place, site: slot.Site);
-        Log.Quarantined(parts.Logger, parts.Settings.Name, slot.Site.ToString(), PoolSettings.ReturnPatience.TotalSeconds);
-        _ = ReleaseAsync(slot, closing);
-    }
-
-    private async Task ReleaseAsync(LeaseSlot slot, Task<CloseOutcome> closing)
-    {
-        if (parts.Source.Identify(slot.Connection!) is { } physical)
-        {
-            // Should it come to rest after all, its end may still be on its way.
-            parts.Physicals.Expire(physical);
-        }
-
-        await parts.Source.TerminateAsync(slot.Connection!).ConfigureAwait(false);
-        var outcome = await closing.ConfigureAwait(false);
-        parts.Gate.Release(slot.Place);
-        parts.Recorder.Record(FlightEventKind.Released, slot.Place);
-        Log.QuarantineEnded(parts.Logger, parts.Settings.Name);
-        Conclude(slot, outcome);
-    }
+    private async Task QuarantineAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing)
+        => Conclude(slot, await _quarantine.HoldAsync(slot, lease, closing).ConfigureAwait(false));
 
     private void Conclude(LeaseSlot slot, CloseOutcome outcome)
     {

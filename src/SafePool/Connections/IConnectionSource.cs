@@ -77,10 +77,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
     ValueTask CancelAsync(NpgsqlConnection connection, bool blocking);
 
-    /// <summary>Makes the server end a session that does not come back. False when that could not be asked for; never throws.</summary>
-    Task<bool> TerminateAsync(NpgsqlConnection connection);
+    /// <summary>Makes the server end a session that does not come back, if it can be proven which one that is. Bounded; never throws.</summary>
+    Task<SignalOutcome> TerminateAsync(NpgsqlConnection connection);
 
-    /// <summary>Asks the server what sessions are doing. Leaves out those behind a pooler; null when it did not answer in time; never throws.</summary>
+    /// <summary>Asks the server what sessions are doing. Leaves out those behind a pooler, and those whose server is not the one that answers; null when it did not answer in time; never throws.</summary>
     Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections);
 
     /// <summary>Asks the server how much room it has and who uses it; null when it does not say; never throws.</summary>
@@ -89,11 +89,13 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>What its sessions call themselves; null when nothing says it.</summary>
     string? ApplicationName { get; }
 
-    /// <summary>Says something to the server beside the pool, within <see cref="Options.PoolSettings.ConnectTimeout"/>. Takes no place; throws what it met.</summary>
-    Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken);
+    /// <summary>
+    /// Says something beside the pool to a server on which the pool has sessions, or to any when it has none, within <see cref="Options.PoolSettings.ConnectTimeout"/>. Takes no place; throws what it met.
+    /// </summary>
+    Task<T> AskServerAsync<T>(Func<ControlSession, CancellationToken, Task<T>> act, CancellationToken cancellationToken);
 
-    /// <summary>The backends that serve its connections on the host that <see cref="AskServerAsync"/> asks; those behind a pooler are not known, and left out.</summary>
-    IReadOnlySet<int> FindBackends(NpgsqlConnection server);
+    /// <summary>Its sessions, to tell them from others on the server that <see cref="AskServerAsync"/> asks; those behind a pooler are not known, and left out.</summary>
+    OwnSessions FindSessions();
 
     /// <summary>Waits on the socket of an idle connection whose reset has been sent. Fails when it breaks; can be cancelled without harm.</summary>
     /// <remarks>Disposing the source ends it too, and closes the connection: a pool that was dropped has nobody else who would.</remarks>

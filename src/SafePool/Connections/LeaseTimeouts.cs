@@ -16,10 +16,11 @@ internal sealed class LeaseTimeouts(PoolSettings settings, ServerPath path)
     /// <remarks>
     /// Then what was taken for a pooler by session is none, and the setting would be left behind in a session that the next transaction of somebody else gets.
     /// </remarks>
-    public async ValueTask<bool> TrySetAsync(NpgsqlConnection connection, int backendId, RentOptions? options, bool blocking)
+    public async ValueTask<bool> TrySetAsync(NpgsqlConnection connection, SessionIdentity session, RentOptions? options, bool blocking)
     {
         var sets = string.Join(" || ", Wanted(options).Select(timeout => SetConfig(timeout, isLocal: false)));
-        var sql = string.Create(CultureInfo.InvariantCulture, $"SELECT CASE WHEN pg_backend_pid() = {backendId} THEN {sets} END");
+        var isServer = session.Server is { } server ? string.Create(CultureInfo.InvariantCulture, $" AND {ServerIdentity.Sql} = {server.StartedAt}") : "";
+        var sql = string.Create(CultureInfo.InvariantCulture, $"SELECT CASE WHEN pg_backend_pid() = {session.ProcessId ?? 0}{isServer} THEN {sets} END");
         var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
         await using var disposal = command.ConfigureAwait(false);
         return (blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(CancellationToken.None).ConfigureAwait(false)) is string;

@@ -192,10 +192,10 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
                 await Task.Run(running.Cancel).ConfigureAwait(false);
             }
         }
-        catch (NpgsqlOperationInProgressException) when (Identify(connection) is { IsDirect: true })
+        catch (NpgsqlOperationInProgressException) when (Identify(connection) is { IsDirect: true } physical)
         {
             // COPY, or a wait for notifications: no command to ask.
-            var asking = Task.Run(() => _control.CancelAsync(connection));
+            var asking = Task.Run(() => _control.CancelAsync(physical));
             if (blocking)
             {
                 asking.GetAwaiter().GetResult();
@@ -211,18 +211,22 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public Task<bool> TerminateAsync(NpgsqlConnection connection)
-        => Identify(connection) is { IsDirect: true } ? _control.TerminateAsync(connection) : Task.FromResult(false);
+    public Task<SignalOutcome> TerminateAsync(NpgsqlConnection connection)
+        => Identify(connection) is { IsDirect: true } physical ? _control.TerminateAsync(physical) : Task.FromResult(SignalOutcome.NotProvable);
 
     public Task<IReadOnlyDictionary<NpgsqlConnection, BackendActivity>?> InspectAsync(IReadOnlyCollection<NpgsqlConnection> connections)
-        => _control.InspectAsync(connections.Where(IsDirect));
+        => _control.InspectAsync(
+            from connection in connections
+            let physical = Identify(connection)
+            where physical is { IsDirect: true }
+            select (connection, physical));
 
-    public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_opening.NewestHost);
+    public Task<ServerCensus?> TakeCensusAsync() => _control.TakeCensusAsync(_physicals.FindServers());
 
-    public Task<T> AskServerAsync<T>(Func<NpgsqlConnection, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
-        => _control.AskAsync(_opening.NewestHost, _connectTimeout, act, cancellationToken);
+    public Task<T> AskServerAsync<T>(Func<ControlSession, CancellationToken, Task<T>> act, CancellationToken cancellationToken)
+        => _control.AskAsync(_physicals.FindServers(), _connectTimeout, act, cancellationToken);
 
-    public IReadOnlySet<int> FindBackends(NpgsqlConnection server) => _physicals.FindBackends(HostName.Of(server));
+    public OwnSessions FindSessions() => _physicals.FindSessions();
 
     public async Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
@@ -277,8 +281,6 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _ = opening.Exception; // Observed: that there was nothing to take is not news.
         return null;
     }
-
-    private bool IsDirect(NpgsqlConnection connection) => Identify(connection) is { IsDirect: true };
 
     private bool Retire(NpgsqlConnection connection)
     {

@@ -43,11 +43,13 @@ internal sealed class PathFinder(
 
     /// <summary>Settles the path with a connection that was just opened, unless somebody else does meanwhile.</summary>
     public async ValueTask ExploreAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, int backendId, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, NpgsqlDataSource source, SessionIdentity session, bool blocking, CancellationToken cancellationToken)
     {
-        if (backendId == connection.ProcessID)
+        if (session.ProcessId is not { } backendId || backendId == connection.ProcessID)
         {
-            await SettleAsync(connection, source, PathKind.Direct, blocking, cancellationToken).ConfigureAwait(false);
+            // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
+            var found = session.ProcessId is null ? PathKind.UncertainPooler : PathKind.Direct;
+            await SettleAsync(connection, source, found, session.ProcessId is not null, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -62,8 +64,8 @@ internal sealed class PathFinder(
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, backendId, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
-            await SettleAsync(connection, source, kind, blocking, cancellationToken).ConfigureAwait(false);
+            var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -83,15 +85,16 @@ internal sealed class PathFinder(
     }
 
     private async ValueTask SettleAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, PathKind kind, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, NpgsqlDataSource source, PathKind kind, bool isFound, bool blocking, CancellationToken cancellationToken)
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
-        var missing = isAsked ? await greeting.FindMissingAsync(connection, blocking, cancellationToken).ConfigureAwait(false) : "";
+        var areSaid = kind == PathKind.Direct && _refusal is null;
+        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
         if (server.TrySettle(source, kind, way))
         {
-            Report(kind, way, missing);
+            Report(kind, way, missing, isFound);
         }
     }
 
@@ -113,9 +116,9 @@ internal sealed class PathFinder(
         return ServerDataSource.Build(settings, unpooled.ConnectionString);
     }
 
-    private void Report(PathKind kind, TimeoutWay way, string missing)
+    private void Report(PathKind kind, TimeoutWay way, string missing, bool isFound)
     {
-        if (kind != PathKind.Direct)
+        if (kind != PathKind.Direct && isFound)
         {
             Log.PoolerFound(logger, settings.Name, FindingOf(kind));
             if (kind == PathKind.TransactionPooler && settings.Reset == SessionReset.Strict)

@@ -8,10 +8,10 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
     public bool IsDirect { get; } = isDirect;
 
-    /// <summary>The backend that served it when it was opened.</summary>
-    public int BackendId { get; set; }
+    /// <summary>Who it is, by what its server said when it was opened.</summary>
+    public SessionIdentity Identity { get; set; } = SessionIdentity.Unknown;
 
-    /// <summary>Where that backend is: of several hosts each has process ids of its own.</summary>
+    /// <summary>Under which name it was reached. Good for reaching the same again, perhaps; it proves nothing: a name may lead to several servers, and to others tomorrow.</summary>
     public HostName? Host { get; set; }
 
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>

@@ -112,12 +112,21 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>Changes how long those that are opened from now on may live, and how quiet any may be before it is asked.</summary>
     public void Apply(PoolSettings settings) => _settings = settings;
 
-    /// <summary>The backends on a host that serve them, as far as that is known: behind a pooler it is not. One that has just ended may still be among them.</summary>
-    public IReadOnlySet<int> FindBackends(HostName host)
-        => _known.Select(entry => entry.Value)
-            .Where(physical => physical is { IsDirect: true, IsRetired: false } && physical.Host == host)
-            .Select(physical => physical.BackendId)
-            .ToHashSet();
+    /// <summary>Those of its sessions that may be found among others on the server; also such that have just ended, and of earlier generations.</summary>
+    public OwnSessions FindSessions()
+        => new([.. _known.Select(entry => entry.Value).Where(physical => physical is { IsDirect: true, IsRetired: false }).Select(physical => physical.Identity)]);
+
+    /// <summary>Where the pool is: the servers of its connections, but for those of earlier generations, which are on their way out.</summary>
+    public OwnServers FindServers()
+    {
+        PhysicalConnection[] present = TotalOpened > TotalClosed
+            ? [.. _known.Select(entry => entry.Value).Where(physical => !physical.IsRetired && physical.Generation == _generation)]
+            : [];
+        return new OwnServers(
+            present.MaxBy(physical => physical.OpenedAt)?.Host,
+            present.Select(physical => physical.Identity.Server).OfType<ServerIdentity>().ToHashSet(),
+            IsUncertain: present.Any(physical => !physical.IsDirect || physical.Identity.Server is null));
+    }
 
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
     /// <param name="hasSurplus">Some are too many: whichever comes back first is to be looked at.</param>

@@ -10,12 +10,9 @@ internal sealed class PhysicalOpening(
     PoolSettings settings, ServerPath path, ServerDataSource server, PhysicalConnections physicals, TimeProvider clock, ILogger logger) : IDisposable
 {
     private readonly SessionGreeting _greeting = new(settings);
+    private readonly IdentityQuestion _question = new(settings, logger);
     private readonly PathFinder _finder = new(settings, path, server, new SessionGreeting(settings), clock, logger);
     private readonly Knock _knock = new(settings, server, clock);
-    private HostName? _newestHost;
-
-    /// <summary>Where the newest connection leads: of several hosts, the one to watch. Null before the first.</summary>
-    public HostName? NewestHost => Volatile.Read(ref _newestHost);
 
     /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
     public static void ForgetHosts(NpgsqlDataSource source) => (source as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
@@ -102,16 +99,15 @@ internal sealed class PhysicalOpening(
 
         _knock.NoteOpened();
         var host = HostName.Of(connection);
-        Volatile.Write(ref _newestHost, host);
-        var (backendId, isDirect) = (0, false);
+        var (session, isDirect) = (SessionIdentity.Unknown, false);
         Exception? failure = null;
         try
         {
-            backendId = await _greeting.AskBackendIdAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
-            isDirect = backendId == connection.ProcessID;
+            session = await _question.AskAsync(connection, generation, blocking, cancellationToken).ConfigureAwait(false);
+            isDirect = session.ProcessId == connection.ProcessID;
             if (!path.IsKnown)
             {
-                await _finder.ExploreAsync(connection, source, backendId, blocking, cancellationToken).ConfigureAwait(false);
+                await _finder.ExploreAsync(connection, source, session, blocking, cancellationToken).ConfigureAwait(false);
             }
 
             if (source != server.Current)
@@ -137,7 +133,7 @@ internal sealed class PhysicalOpening(
         }
 
         var physical = physicals.Register(identity, generation, isDirect);
-        (physical.BackendId, physical.Host) = (backendId, host);
+        (physical.Identity, physical.Host) = (session, host);
         return new OpenedConnection(connection, physical, IsNew: true, failure);
     }
 }

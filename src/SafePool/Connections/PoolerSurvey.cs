@@ -28,9 +28,11 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
 
     /// <summary>Never throws but for cancellation and what the first connection says.</summary>
     public async ValueTask<PathKind> FindKindAsync(
-        NpgsqlConnection first, int backendId, Func<NpgsqlDataSource> buildSecond, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection first, SessionIdentity session, Func<NpgsqlDataSource> buildSecond, bool blocking, CancellationToken cancellationToken)
     {
-        if (await greeting.AskBackendIdAsync(first, blocking, cancellationToken, turn: 1).ConfigureAwait(false) != backendId)
+        // A process id alone is no backend: two servers behind one pooler may have equal ones.
+        var (own, withServer) = (SessionGreeting.BackendOf(session), session.Server is not null);
+        if (await greeting.AskBackendAsync(first, withServer, blocking, turn: 1, cancellationToken).ConfigureAwait(false) != own)
         {
             return PathKind.TransactionPooler;
         }
@@ -52,12 +54,12 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
                 await second.OpenAsync(patience.Token).ConfigureAwait(false);
             }
 
-            var other = await greeting.AskBackendIdAsync(second, blocking, patience.Token).ConfigureAwait(false);
-            var isShared = other == backendId;
+            var other = await greeting.AskBackendAsync(second, withServer, blocking, turn: 0, patience.Token).ConfigureAwait(false);
+            var isShared = other == own;
             for (var turn = 2; turn < Order.Length && !isShared; turn++)
             {
-                var (connection, own, token) = Order[turn] == 'A' ? (first, backendId, cancellationToken) : (second, other, patience.Token);
-                isShared = await greeting.AskBackendIdAsync(connection, blocking, token, turn).ConfigureAwait(false) != own;
+                var (connection, expected, token) = Order[turn] == 'A' ? (first, own, cancellationToken) : (second, other, patience.Token);
+                isShared = await greeting.AskBackendAsync(connection, withServer, blocking, turn, token).ConfigureAwait(false) != expected;
             }
 
             return isShared ? PathKind.TransactionPooler : PathKind.SessionPooler;

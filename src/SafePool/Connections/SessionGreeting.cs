@@ -7,30 +7,46 @@ namespace SafePool.Connections;
 /// <summary>What is said to every new session before anybody gets it.</summary>
 internal sealed class SessionGreeting(PoolSettings settings)
 {
-    /// <summary>The backend that serves a session at this moment. Behind a pooler it is not the one whose id the connection reports.</summary>
+    /// <summary>The backend that serves a session at this moment: its process id, with the server on which that means something where the server says who it is.</summary>
     /// <param name="connection">Open.</param>
+    /// <param name="withServer">The role may ask for the server.</param>
     /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="turn">Makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <param name="turn">For whoever asks several times: makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
-    public async ValueTask<int> AskBackendIdAsync(
-        NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken, int turn = 0)
+    public async ValueTask<string> AskBackendAsync(NpgsqlConnection connection, bool withServer, bool blocking, int turn, CancellationToken cancellationToken)
     {
-        const string WhoAreYou = "SELECT pg_backend_pid()::text";
-        var question = turn == 0 ? WhoAreYou : string.Create(CultureInfo.InvariantCulture, $"{WhoAreYou} /* {turn} */");
-        var answer = await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false);
-        return int.Parse(answer!, CultureInfo.InvariantCulture);
+        var server = withServer ? $" || '@' || {ServerIdentity.Sql}::text" : "";
+        var question = string.Create(CultureInfo.InvariantCulture, $"SELECT pg_backend_pid()::text{server} /* {turn} */");
+        return (await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false))!;
     }
 
+    /// <summary>The same of a session that was greeted.</summary>
+    public static string BackendOf(SessionIdentity session)
+        => string.Create(CultureInfo.InvariantCulture, $"{session.ProcessId}{(session.Server is { } server ? string.Create(CultureInfo.InvariantCulture, $"@{server.StartedAt}") : "")}");
+
     /// <summary>Which of the pool's timeouts are not in force, in words; empty when all are.</summary>
-    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    /// <param name="connection">Open.</param>
+    /// <param name="areSaid">They were among the start-up options, and nothing that could drop them is in between: what cannot be asked is taken to be in force.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool areSaid, bool blocking, CancellationToken cancellationToken)
     {
+        // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
+        const string OnceReset = "SELECT reset_val FROM pg_settings WHERE name = $1";
+
+        // For a role that must not read the view. Of a session that nobody has used it is the same.
+        const string Now = "SELECT (extract(epoch FROM current_setting($1, true)::interval) * 1000)::int8::text";
+
         var missing = new List<string>();
         foreach (var timeout in settings.SessionTimeouts)
         {
-            // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
-            const string Question = "SELECT reset_val FROM pg_settings WHERE name = $1";
-            var actual = await AskAsync(connection, Question, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
-            if (actual != timeout.Milliseconds)
+            var (wasAsked, actual) = await TryAskAsync(connection, OnceReset, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            if (!wasAsked)
+            {
+                (wasAsked, actual) = await TryAskAsync(connection, Now, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (wasAsked ? actual != timeout.Milliseconds : !areSaid)
             {
                 missing.Add($"{timeout.Parameter} is '{actual ?? "unknown"}' on the server, not {timeout.Milliseconds} ms");
             }
@@ -68,6 +84,19 @@ internal sealed class SessionGreeting(PoolSettings settings)
         {
             throw new InvalidOperationException(
                 "The hook PhysicalConnectionOpened left a transaction open. Commit it, or roll it back, before the hook returns.", refused);
+        }
+    }
+
+    private async ValueTask<(bool WasAsked, string? Answer)> TryAskAsync(
+        NpgsqlConnection connection, string question, string parameter, bool blocking, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (true, await AskAsync(connection, question, parameter, blocking, cancellationToken).ConfigureAwait(false));
+        }
+        catch (PostgresException refused) when (IdentityQuestion.IsRefusal(refused, connection))
+        {
+            return (false, null);
         }
     }
 

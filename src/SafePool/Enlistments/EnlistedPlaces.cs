@@ -151,7 +151,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
         enlistment.LastHolder = parts.Holders.Describe(slot, slot.PresentLeaseId) with
         {
             Activity = LeaseActivity.AwaitingTransaction,
-            BackendProcessId = enlistment.Physical?.BackendId,
+            BackendProcessId = enlistment.Physical?.Identity.ProcessId,
             QuietFor = TimeSpan.Zero,
         };
         if (enlistment.HasOwnTimeout && parts.Settings.Reset == SessionReset.Rollback)

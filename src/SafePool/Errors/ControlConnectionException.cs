@@ -1,9 +1,9 @@
 namespace SafePool;
 
-/// <summary>The server could not be asked, over the connection that the pool keeps beside its own for that: no rent is concerned.</summary>
+/// <summary>The server could not be asked, over a connection that the pool opens beside its own for that: no rent is concerned.</summary>
 /// <remarks>
-/// It is refused when the server is full, unless it is open already (<see cref="ConnectionPoolOptions.WatchServer"/>); and it cannot be had while the server is down.
-/// <see cref="Exception.InnerException"/> says which.
+/// It is refused when the server is full, cannot be had while the server is down, and is of no use when the address leads to another server than the one on which the pool has its sessions: nothing is reported of that, and nothing
+/// is ended there. <see cref="Exception.InnerException"/> says which.
 /// </remarks>
 public sealed class ControlConnectionException : PoolException
 {

@@ -44,9 +44,10 @@ internal static class Sentences
     {
         var done = terminated > 0 ? string.Create(CultureInfo.InvariantCulture, $" {terminated} sessions had been terminated before.") : "";
         var remedy = SqlStates.IsServerFull(cause)
-            ? " It has no room for one more connection: ask as a superuser, for whom it keeps some, or let WatchServer keep the control connection open."
+            ? " It has no room for one more connection: ask as a superuser, for whom it keeps some."
             : "";
-        return $"Pool '{pool.Name}' could not {task}: its control connection got no answer from the server. {cause.Message}{remedy}{done}";
+        var met = cause is OtherServerException ? "" : " its control connection got no answer from the server.";
+        return $"Pool '{pool.Name}' could not {task}:{met} {cause.Message}{remedy}{done}";
     }
 
     public static string NoApplicationName(string pool)

@@ -66,7 +66,7 @@ internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, Connec
             await parts.Source.ExecuteAsync(slot.Connection!, sql, rent.IsBlocking).ConfigureAwait(false);
         }
         else if (parts.Source.Identify(slot.Connection!) is { } physical
-            && !await parts.Timeouts.TrySetAsync(slot.Connection!, physical.BackendId, rent.Options, rent.IsBlocking).ConfigureAwait(false))
+            && !await parts.Timeouts.TrySetAsync(slot.Connection!, physical.Identity, rent.Options, rent.IsBlocking).ConfigureAwait(false))
         {
             LeaveSessionMode();
         }

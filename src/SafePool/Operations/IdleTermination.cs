@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Npgsql;
+using SafePool.Connections;
 
 namespace SafePool.Operations;
 
@@ -25,13 +26,19 @@ internal sealed class IdleTermination(TimeSpan olderThan, string applicationName
     /// <summary>How many have been told to end so far: from any thread, also when the rest failed.</summary>
     public int Terminated => Volatile.Read(ref _terminated);
 
-    public async Task<TerminationReport> RunAsync(NpgsqlConnection server, ServerSurvey survey, CancellationToken cancellationToken)
+    public async Task<TerminationReport> RunAsync(ControlSession server, ServerSurvey survey, CancellationToken cancellationToken)
     {
         var name = ApplicationNames.OnServer(applicationName, survey.ServerVersion);
+        if (!server.IsProven && survey.IsDirect && !dryRun)
+        {
+            throw new InvalidOperationException(
+                "The server does not say who it is (pg_postmaster_start_time() or pg_backend_pid() cannot be asked), so it is not proven to be the one on which the pool has its sessions, and nothing is ended there.");
+        }
+
         var sessions = ImmutableArray.CreateBuilder<SessionTermination>();
         foreach (var backend in survey.Backends.Where(backend => IsMeant(backend.Session, name)))
         {
-            var outcome = Exempt(backend.Session, survey.IsDirect) ?? await TellAsync(server, backend, cancellationToken).ConfigureAwait(false);
+            var outcome = Exempt(backend.Session, survey.IsDirect) ?? await TellAsync(server.Connection, backend, cancellationToken).ConfigureAwait(false);
             sessions.Add(new SessionTermination(backend.Session, outcome));
         }
 

@@ -1,4 +1,4 @@
-using Npgsql;
+using SafePool.Connections;
 using SafePool.Diagnostics;
 
 namespace SafePool.Operations;
@@ -25,7 +25,7 @@ internal sealed class ServerDesk(PoolParts parts)
     }
 
     private async Task<T> AskAsync<T>(
-        string task, Func<NpgsqlConnection, ServerSurvey, CancellationToken, Task<T>> act, Func<int> terminated, CancellationToken cancellationToken)
+        string task, Func<ControlSession, ServerSurvey, CancellationToken, Task<T>> act, Func<int> terminated, CancellationToken cancellationToken)
     {
         try
         {
@@ -40,9 +40,9 @@ internal sealed class ServerDesk(PoolParts parts)
             throw new ControlConnectionException(Snapshots.Of(parts), task, terminated(), error);
         }
 
-        async Task<T> Ask(NpgsqlConnection server, CancellationToken cancellation)
+        async Task<T> Ask(ControlSession server, CancellationToken cancellation)
         {
-            var survey = await ServerSurvey.TakeAsync(server, parts.Source.FindBackends(server), parts.Source.ApplicationName, cancellation).ConfigureAwait(false);
+            var survey = await ServerSurvey.TakeAsync(server, parts.Source.FindSessions(), parts.Source.ApplicationName, cancellation).ConfigureAwait(false);
             return await act(server, survey, cancellation).ConfigureAwait(false);
         }
     }

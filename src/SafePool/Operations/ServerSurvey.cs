@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Npgsql;
+using SafePool.Connections;
 
 namespace SafePool.Operations;
 
@@ -22,7 +23,8 @@ internal sealed record ServerSurvey
     private const string Clients =
         """
         SELECT pid, datname::text, application_name, usename::text, state,
-               CASE WHEN state_change IS NOT NULL THEN greatest(extract(epoch FROM moment - state_change), 0)::float8 END, backend_start, state_change
+               CASE WHEN state_change IS NOT NULL THEN greatest(extract(epoch FROM moment - state_change), 0)::float8 END, backend_start, state_change,
+               (round(extract(epoch FROM backend_start) * 1000000)::int8)
         FROM pg_stat_activity, (SELECT clock_timestamp() AS moment OFFSET 0) AS one_for_all
         WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
         ORDER BY state_change NULLS LAST, pid
@@ -46,13 +48,14 @@ internal sealed record ServerSurvey
     /// <summary>Those first that have been in their state for the longest.</summary>
     public required ImmutableArray<Backend> Backends { get; init; }
 
-    /// <param name="server">Open, and beside the pool.</param>
-    /// <param name="own">The backends of the pool.</param>
+    /// <param name="control">Open, and beside the pool.</param>
+    /// <param name="own">The sessions of the pool.</param>
     /// <param name="application">The pool's application name, as it says it; null when it has none.</param>
     /// <param name="cancellationToken">Gives up.</param>
     public static async Task<ServerSurvey> TakeAsync(
-        NpgsqlConnection server, IReadOnlySet<int> own, string? application, CancellationToken cancellationToken)
+        ControlSession control, OwnSessions own, string? application, CancellationToken cancellationToken)
     {
+        var server = control.Connection;
         var batch = new NpgsqlBatch(server) { BatchCommands = { new NpgsqlBatchCommand(Limits), new NpgsqlBatchCommand(Clients) } };
         await using var batchDisposal = batch.ConfigureAwait(false);
         var reader = await batch.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
@@ -75,13 +78,13 @@ internal sealed record ServerSurvey
         var backends = ImmutableArray.CreateBuilder<Backend>();
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            backends.Add(BackendAt(reader, asking, survey.IsDirect ? own : null, name));
+            backends.Add(BackendAt(reader, asking, survey.IsDirect ? own : null, control.Server, name));
         }
 
         return survey with { Backends = backends.ToImmutable() };
     }
 
-    private static Backend BackendAt(NpgsqlDataReader reader, int asking, IReadOnlySet<int>? own, string? name)
+    private static Backend BackendAt(NpgsqlDataReader reader, int asking, OwnSessions? own, ServerIdentity? server, string? name)
     {
         var processId = reader.GetInt32(0);
         var application = TextAt(reader, 2);
@@ -94,7 +97,7 @@ internal sealed record ServerSurvey
             State = TextAt(reader, 4),
             StateAge = reader.IsDBNull(5) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(5))),
             Owner = processId == asking ? SessionOwner.ControlConnection
-                : own?.Contains(processId) == true ? SessionOwner.ThisPool
+                : own?.MayHave(server, processId, reader.IsDBNull(8) ? null : reader.GetInt64(8)) == true ? SessionOwner.ThisPool
                 : name is not null && application == name ? SessionOwner.ThisApplication
                 : SessionOwner.Others,
         };

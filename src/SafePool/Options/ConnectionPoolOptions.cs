@@ -51,7 +51,7 @@ public sealed class ConnectionPoolOptions
     }
 
     /// <summary>Gets or sets a callback that configures the Npgsql data source the pool builds: type mappings, password providers, certificates.</summary>
-    /// <remarks>Called once per pool, once more for the pool's control connection, and a few times more when a pooler is found in between.</remarks>
+    /// <remarks>Called once per pool, once more for every act of the pool's control connection, and a few times more when a pooler is found in between.</remarks>
     public Action<NpgsqlDataSourceBuilder>? ConfigureDataSource
     {
         get => _configureDataSource;

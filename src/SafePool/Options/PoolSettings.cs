@@ -8,6 +8,9 @@ internal sealed record PoolSettings
     /// <summary>How long a return waits for a command of another flow, or for the rest of a cancelled result, before it stops being polite.</summary>
     public static readonly TimeSpan ReturnPatience = TimeSpan.FromSeconds(2);
 
+    /// <summary>How long a place may be quarantined: then its connection is written off, and the place is free whatever becomes of it.</summary>
+    public static readonly TimeSpan QuarantineBound = TimeSpan.FromSeconds(30);
+
     public required string Name { get; init; }
 
     /// <summary>As given, without what it says about the pool. Holds the password.</summary>

@@ -38,8 +38,8 @@ internal static partial class Log
     [LoggerMessage(111, LogLevel.Warning, "Pool '{PoolName}': the lease rented at {Site} came back while its connection was busy ({State}); the command was cancelled.")]
     public static partial void ReturnedBusy(ILogger logger, string poolName, string site, string state);
 
-    [LoggerMessage(112, LogLevel.Warning, "Pool '{PoolName}': the connection of the lease rented at {Site} could not be closed within {PatienceSeconds:F1} s; its backend was told to end, its place is quarantined until the connection is gone.")]
-    public static partial void Quarantined(ILogger logger, string poolName, string site, double patienceSeconds);
+    [LoggerMessage(112, LogLevel.Warning, "Pool '{PoolName}': the connection of the lease rented at {Site} could not be closed within {PatienceSeconds:F1} s; its place is quarantined until the connection is gone, for {BoundSeconds:F0} s at most.")]
+    public static partial void Quarantined(ILogger logger, string poolName, string site, double patienceSeconds, double boundSeconds);
 
     [LoggerMessage(113, LogLevel.Information, "Pool '{PoolName}': a quarantined connection is gone; its place is free again.")]
     public static partial void QuarantineEnded(ILogger logger, string poolName);
@@ -91,6 +91,15 @@ internal static partial class Log
 
     [LoggerMessage(143, LogLevel.Warning, "Pool '{PoolName}': what looked like a pooler by session gives out server sessions by transaction. From now on timeouts are set in lease.BeginTransaction only, nothing is reset, and every connection is replaced. Set them on the server: {Cure}.")]
     public static partial void PoolerWasMistaken(ILogger logger, string poolName, string cure);
+
+    [LoggerMessage(144, LogLevel.Warning, "Pool '{PoolName}': the server cannot be asked for {What} (\"{Refusal}\"); {Lost}. Rents go on all the same.")]
+    public static partial void IdentityNotAsked(ILogger logger, string poolName, string what, string refusal, string lost);
+
+    [LoggerMessage(145, LogLevel.Information, "Pool '{PoolName}': wanted to {Task} session {ProcessId} on {Server}: {Answer}.")]
+    public static partial void Signalled(ILogger logger, string poolName, string task, int processId, string server, string answer);
+
+    [LoggerMessage(146, LogLevel.Warning, "Pool '{PoolName}': the connection of the lease rented at {Site} could not be closed for {Seconds:F0} s ({Answer}), so it is written off and its place is free. Its session {ProcessId} on {Server} may live until the server ends it, and so long the pool may have that one socket more than MaxSize.")]
+    public static partial void WrittenOff(ILogger logger, string poolName, string site, double seconds, string answer, int processId, string server);
 
     [LoggerMessage(130, LogLevel.Error, "Pool '{PoolName}': a maintenance step failed; the next tick tries again.")]
     public static partial void MaintenanceFailed(ILogger logger, string poolName, Exception error);

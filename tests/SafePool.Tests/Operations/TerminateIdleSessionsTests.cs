@@ -1,4 +1,5 @@
 using Npgsql;
+using SafePool.Connections;
 using SafePool.Operations;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
@@ -129,7 +130,8 @@ public sealed class TerminateIdleSessionsTests(QuietServer quiet) : IClassFixtur
         var processId = session.ProcessID;
         await using var server = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(quiet.ConnectionString) { Pooling = false }.ConnectionString);
         await server.OpenAsync(Cancellation);
-        var survey = await ServerSurvey.TakeAsync(server, new HashSet<int>(), null, Cancellation);
+        var control = new ControlSession(server, Server: null, IsProven: true);
+        var survey = await ServerSurvey.TakeAsync(control, new OwnSessions([]), null, Cancellation);
         await (change switch
         {
             "busy" => _strangers.WorkAsync(session),
@@ -137,7 +139,7 @@ public sealed class TerminateIdleSessionsTests(QuietServer quiet) : IClassFixtur
             _ => AgainAsync(session),
         });
 
-        var report = await new IdleTermination(TimeSpan.Zero, _application, dryRun: false, inTransaction: true).RunAsync(server, survey, Cancellation);
+        var report = await new IdleTermination(TimeSpan.Zero, _application, dryRun: false, inTransaction: true).RunAsync(control, survey, Cancellation);
 
         Assert.Equal(TerminationOutcome.NoLongerIdle, Assert.Single(report.Sessions).Outcome);
         Assert.Equal(0, report.Terminated);

@@ -38,7 +38,7 @@ internal static class OutageKit
         {
             if (slot.Watched is not null && slot.Connection is { } connection && parts.Source.Identify(connection) is { } physical)
             {
-                return physical.BackendId;
+                return physical.Identity.ProcessId;
             }
         }
 

@@ -247,6 +247,60 @@ public sealed class ConnectionPoolReturnTests(ITestOutputHelper output)
         Assert.Equal(0, scripted.Source.ClosedWhileExecuting);
     }
 
+    /// <summary>However long it hangs: the place comes back, and nothing is settled twice when the close has ended after all.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task DisposeAsync_TheCloseNeverEnds_WritesTheConnectionOffWithinTheBound(bool comesToRest)
+    {
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(1);
+        await using var disposal = scripted;
+        scripted.Source.HoldNextClose();
+        var connection = leases[0].Connection;
+        var returning = leases[0].DisposeAsync().AsTask();
+        scripted.Clock.Advance(PoolSettings.ReturnPatience);
+        await returning;
+        var waiting = scripted.BeginRent(Timeout.InfiniteTimeSpan);
+
+        await AdvanceAsync(scripted, PoolSettings.QuarantineBound - TimeSpan.FromSeconds(1));
+        Assert.Equal(1, scripted.Snapshot.Quarantined);
+        Assert.InRange(scripted.Source.Terminated, 5, 15);
+        await AdvanceAsync(scripted, TimeSpan.FromSeconds(2));
+        await using var next = await waiting;
+
+        Assert.Equal((1, 0, 1L), (scripted.Snapshot.Leased, scripted.Snapshot.Quarantined, scripted.Snapshot.TotalClosed));
+        Assert.Equal(2, scripted.Source.Alive);
+        Assert.Single(scripted.Log.Entries, entry => entry.EventId == 146);
+
+        if (!comesToRest)
+        {
+            scripted.Source.Break(connection);
+        }
+
+        scripted.Source.ReleaseClose();
+        await AdvanceAsync(scripted, TimeSpan.FromSeconds(20));
+        Assert.Equal((1, 0, 1L), (scripted.Snapshot.Leased, scripted.Snapshot.Quarantined, scripted.Snapshot.TotalClosed));
+        await next.DisposeAsync();
+        await using (var last = await scripted.BeginRent())
+        {
+            // Whichever of those at rest it was, the one that was written off is nobody's.
+            Assert.NotEqual(1, scripted.Source.NumberOf(last.Connection));
+        }
+
+        scripted.Pool.Clear();
+        await scripted.UntilAsync(pool => pool is { Idle: 0, Leased: 0 } && pool.TotalOpened == pool.TotalClosed);
+        Assert.Equal(0, scripted.Source.Alive);
+    }
+
+    private static async Task AdvanceAsync(ScriptedPool scripted, TimeSpan time)
+    {
+        for (var passed = TimeSpan.Zero; passed < time; passed += TimeSpan.FromSeconds(0.5))
+        {
+            scripted.Clock.Advance(TimeSpan.FromSeconds(0.5));
+            await Task.Yield();
+        }
+    }
+
     private static async ValueTask ReturnAsync(Lease lease, bool blocking)
     {
         if (blocking)
