@@ -92,6 +92,7 @@ public sealed class ConnectionPool : IConnectionPool
         _serverDesk = new ServerDesk(_parts);
         _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _loop = new MaintenanceLoop(this, timeProvider);
+        _parts.Clock.Promised = MaintenanceLoop.Period;
     }
 
     /// <summary>Closes what a pool that was dropped without being disposed would leave open on the server.</summary>
@@ -416,6 +417,7 @@ public sealed class ConnectionPool : IConnectionPool
 
         LivePools.Remove(_parts.Telemetry);
         _closing.Close();
+        _parts.Clock.Promised = Timeout.InfiniteTimeSpan;
         _loop.Dispose();
         _opener.Dispose();
         return true;

@@ -215,11 +215,9 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
 
         await GiveUpWatchedAsync().ConfigureAwait(false);
-        var server = Connect(host);
-        await using var serverDisposal = server.ConfigureAwait(false);
-        var connection = await server.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
-        await using var connectionDisposal = connection.ConfigureAwait(false);
-        return await act(connection, cancellationToken).ConfigureAwait(false);
+        var server = await UnpooledConnection.OpenAsync(() => Connect(host), clock, cancellationToken).ConfigureAwait(false);
+        await using var disposal = server.ConfigureAwait(false);
+        return await act(server.Connection, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task OpenWatchedAsync(HostName? host, WeakReference<Action<Exception>> lost)
@@ -232,7 +230,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             {
                 ObjectDisposedException.ThrowIf(_isDisposed, this);
                 await GiveUpWatchedAsync().ConfigureAwait(false);
-                Volatile.Write(ref _watched, await WatchedConnection.OpenAsync(Connect(host), lost, patience.Token).ConfigureAwait(false));
+                Volatile.Write(ref _watched, await WatchedConnection.OpenAsync(() => Connect(host), clock, lost, patience.Token).ConfigureAwait(false));
                 _pause = _firstPause;
             }
             finally

@@ -9,43 +9,36 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class WatchedConnection : IAsyncDisposable
 {
-    private readonly NpgsqlDataSource _server;
+    private readonly UnpooledConnection _server;
     private readonly WeakReference<Action<Exception>> _lost;
     private CancellationTokenSource _interruption = new();
     private Task _listening = Task.CompletedTask;
 
-    private WatchedConnection(NpgsqlDataSource server, NpgsqlConnection connection, WeakReference<Action<Exception>> lost)
+    private WatchedConnection(UnpooledConnection server, WeakReference<Action<Exception>> lost)
     {
         _server = server;
-        Connection = connection;
         _lost = lost;
-        Host = HostName.Of(connection);
+        Host = HostName.Of(Connection);
     }
 
     /// <summary>To talk over after <see cref="InterruptAsync"/>.</summary>
-    public NpgsqlConnection Connection { get; }
+    public NpgsqlConnection Connection => _server.Connection;
 
     public HostName Host { get; }
 
     public bool IsOpen => Connection.FullState is not (System.Data.ConnectionState.Closed or System.Data.ConnectionState.Broken);
 
     /// <summary>Opens one, and begins to listen.</summary>
-    /// <param name="server">For this connection alone; disposed with it.</param>
+    /// <param name="build">Makes a data source for this connection alone, without a pool.</param>
+    /// <param name="time">The clock.</param>
     /// <param name="lost">Called once when the connection breaks. Held weakly: somebody else must keep the delegate.</param>
     /// <param name="cancellationToken">Gives up opening.</param>
-    public static async Task<WatchedConnection> OpenAsync(NpgsqlDataSource server, WeakReference<Action<Exception>> lost, CancellationToken cancellationToken)
+    public static async Task<WatchedConnection> OpenAsync(
+        Func<NpgsqlDataSource> build, TimeProvider time, WeakReference<Action<Exception>> lost, CancellationToken cancellationToken)
     {
-        try
-        {
-            var watched = new WatchedConnection(server, await server.OpenConnectionAsync(cancellationToken).ConfigureAwait(false), lost);
-            watched.Listen();
-            return watched;
-        }
-        catch
-        {
-            await server.DisposeAsync().ConfigureAwait(false);
-            throw;
-        }
+        var watched = new WatchedConnection(await UnpooledConnection.OpenAsync(build, time, cancellationToken).ConfigureAwait(false), lost);
+        watched.Listen();
+        return watched;
     }
 
     /// <summary>Waits on the socket, until <see cref="InterruptAsync"/>.</summary>
@@ -70,7 +63,6 @@ internal sealed class WatchedConnection : IAsyncDisposable
     {
         await InterruptAsync().ConfigureAwait(false);
         _interruption.Dispose();
-        await Connection.DisposeAsync().ConfigureAwait(false);
         await _server.DisposeAsync().ConfigureAwait(false);
     }
 

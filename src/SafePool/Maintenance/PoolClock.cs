@@ -1,9 +1,16 @@
 namespace SafePool.Maintenance;
 
 /// <summary>The pool's time: exact where somebody waits, coarse on the hot path.</summary>
-/// <remarks>An exact timestamp would cost a rent a tenth of its time; the coarse one is written by the maintenance loop, four times a second.</remarks>
+/// <remarks>
+/// An exact timestamp would cost a rent a tenth of its time; the coarse one is written by the maintenance loop, four times a second. Where time is evidence against somebody (a server that is silent, a holder who keeps a lease),
+/// only that counts in which the process ran: <see cref="RunningSince"/>.
+/// </remarks>
 internal sealed class PoolClock(TimeProvider provider)
 {
+    // Finer than timers are.
+    private static readonly TimeSpan _fraction = TimeSpan.FromMilliseconds(1);
+
+    private readonly FrozenTime _frozen = new(provider);
     private long _coarse = provider.GetTimestamp();
 
     public TimeProvider Provider => provider;
@@ -12,9 +19,45 @@ internal sealed class PoolClock(TimeProvider provider)
 
     public long Exact => provider.GetTimestamp();
 
-    public void Refresh() => Volatile.Write(ref _coarse, provider.GetTimestamp());
+    /// <summary>How long it takes at most from one <see cref="Refresh"/> to the next; infinite when there is none to come. What is far beyond is a freeze.</summary>
+    public TimeSpan Promised
+    {
+        get => _frozen.Promised;
+        set => _frozen.Promised = value;
+    }
+
+    public void Refresh()
+    {
+        _frozen.Look();
+        Volatile.Write(ref _coarse, provider.GetTimestamp());
+    }
 
     public TimeSpan Since(long timestamp) => provider.GetElapsedTime(timestamp);
+
+    /// <summary>The same, without the time in which the process stood still (<see cref="FrozenTime"/>).</summary>
+    public TimeSpan RunningSince(long timestamp) => Since(timestamp) - FrozenSince(timestamp) is var running && running > TimeSpan.Zero ? running : TimeSpan.Zero;
+
+    /// <inheritdoc cref="FrozenTime.Since"/>
+    public TimeSpan FrozenSince(long timestamp) => _frozen.Since(timestamp);
+
+    /// <summary>Waits for something for so long as the process runs: an answer that came while it stood still is not late.</summary>
+    /// <exception cref="TimeoutException">It did not end within <paramref name="patience"/>.</exception>
+    public async Task<T> WaitAsync<T>(Task<T> work, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        var begun = Exact;
+        var left = patience;
+        while (true)
+        {
+            try
+            {
+                return await work.WaitAsync(left, provider, cancellationToken).ConfigureAwait(false);
+            }
+            catch (TimeoutException) when (!work.IsCompleted && patience - RunningSince(begun) > _fraction)
+            {
+                left = patience - RunningSince(begun);
+            }
+        }
+    }
 
     /// <summary>How long it takes until a timestamp; negative when it is past.</summary>
     public TimeSpan Until(long timestamp) => provider.GetElapsedTime(provider.GetTimestamp(), timestamp);
