@@ -44,6 +44,7 @@ internal sealed class OpenAttempt : IDisposable
         (_settings, _clock, Place, IsBlocking, _onGivenUp, _closing) = (settings, clock, place, isBlocking, onGivenUp, closing);
         _begunAt = clock.Exact;
         _cancellation = CancellationTokenSource.CreateLinkedTokenSource(closing);
+        HookToken = _cancellation.Token;
         Token = isBlocking ? CancellationToken.None : _cancellation.Token;
     }
 
@@ -54,6 +55,9 @@ internal sealed class OpenAttempt : IDisposable
 
     /// <summary>Cancelled when its time is over, or the pool closes. Never, for who blocks.</summary>
     public CancellationToken Token { get; }
+
+    /// <summary>The same for the user's hook, which can heed it also on behalf of who blocks.</summary>
+    public CancellationToken HookToken { get; }
 
     /// <summary>What it failed with; null when it succeeded.</summary>
     public Task<Exception?> Outcome => _outcome.Task;
@@ -130,6 +134,8 @@ internal sealed class OpenAttempt : IDisposable
     private string NameHanging() => _givenUpIn switch
     {
         OpenState.InHook => " The hook PhysicalConnectionOpened hangs: it has not ended, and does not heed its token.",
+        OpenState.Connecting when _settings.ConfigureDataSource is not null && IsBlocking
+            => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer), or the server is silent.",
         OpenState.Connecting when _settings.ConfigureDataSource is not null
             => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer): it has not ended, and does not heed its token.",
         _ => " What Npgsql does for it has not ended either.",
@@ -150,32 +156,49 @@ internal sealed class OpenAttempt : IDisposable
             return;
         }
 
-        _isOutOfTime = true;
         _timer!.Change(Grace, Timeout.InfiniteTimeSpan);
+        Cancel();
+    }
+
+    private void WatchBlocking()
+    {
+        if (EndsWithin(_settings.ConnectTimeout))
+        {
+            return;
+        }
+
+        // On the thread pool, because what has registered with the token is the user's, and may hang as well.
+        ThreadPool.UnsafeQueueUserWorkItem(static attempt => attempt.Cancel(), this, preferLocal: false);
+        if (!EndsWithin(TimeSpan.FromSeconds(Math.Ceiling(_settings.ConnectTimeout.TotalSeconds)) + Grace))
+        {
+            GiveUp();
+        }
+    }
+
+    private bool EndsWithin(TimeSpan bound)
+    {
+        for (var left = bound - _clock.RunningSince(_begunAt); left > _fraction; left = bound - _clock.RunningSince(_begunAt))
+        {
+            if (_ended.Wait(left))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private void Cancel()
+    {
+        _isOutOfTime = true;
         try
         {
-            // Last: what has registered with the token is the user's, and may hang as well.
             _cancellation.Cancel();
         }
         catch (ObjectDisposedException)
         {
             // It has ended in this moment.
         }
-    }
-
-    private void WatchBlocking()
-    {
-        var bound = TimeSpan.FromSeconds(Math.Ceiling(_settings.ConnectTimeout.TotalSeconds)) + Grace;
-        for (var left = bound; left > _fraction; left = bound - _clock.RunningSince(_begunAt))
-        {
-            if (_ended.Wait(left))
-            {
-                return;
-            }
-        }
-
-        _isOutOfTime = true;
-        GiveUp();
     }
 
     private void GiveUp()

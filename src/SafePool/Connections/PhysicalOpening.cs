@@ -136,7 +136,7 @@ internal sealed class PhysicalOpening(
                 throw attempt.OutOfTime();
             }
 
-            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            await _greeting.GreetAsync(connection, blocking, attempt.HookToken).ConfigureAwait(false);
             if (connection.FullState != ConnectionState.Open)
             {
                 // A hook may have swallowed what it met.
