@@ -74,7 +74,10 @@ public sealed class ManualTimeProvider : TimeProvider
         }
     }
 
-    /// <summary>Moves time and fires nothing, as for a process that is stopped and goes on later: what fell due fires with the next <see cref="Advance"/>.</summary>
+    /// <summary>
+    /// Moves time and fires nothing, as for a process that is stopped and goes on later: what fell due fires with the next <see
+    /// cref="Advance"/>.
+    /// </summary>
     /// <param name="by">Zero or more.</param>
     public void Freeze(TimeSpan by)
     {

@@ -10,7 +10,8 @@ namespace SafePool.Breaker;
 /// <see cref="BreakerSettings.TripAfter"/> of failures: none for those who ask; one probe after each pause, which doubles. Whatever the state, the first success ends it all.
 /// </para>
 /// <para>
-/// What opens it is evidence: an answer that was a no, or two opens in succession without one, and time in which the process ran. One open that heard nothing proves little: a packet was lost, or a database wakes up.
+/// What opens it is evidence: an answer that was a no, or two opens in succession without one, and time in which the process ran. One
+/// open that heard nothing proves little: a packet was lost, or a database wakes up.
 /// </para>
 /// <para>
 /// Only failures that waiting can cure are told to it. Cancelled callers and short budgets do not come here: an open is the pool's own act and has a deadline of its own.
@@ -173,7 +174,10 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
         }
     }
 
-    /// <summary>Closed → open, once there is evidence and failures have lasted for long enough; true for the one caller who is to tell those who wait.</summary>
+    /// <summary>
+    /// Closed → open, once there is evidence and failures have lasted for long enough; true for the one caller who is to tell those who
+    /// wait.
+    /// </summary>
     public bool TryTrip()
     {
         lock (_gate)

@@ -5,14 +5,19 @@ using SafePool.Options;
 
 namespace SafePool.Connections;
 
-/// <summary>One attempt to open a connection: over for the pool when it ends, or when it has not ended in time, whatever the user's code in it does.</summary>
+/// <summary>
+/// One attempt to open a connection: over for the pool when it ends, or when it has not ended in time, whatever the user's code in it
+/// does.
+/// </summary>
 /// <remarks>
 /// <para>
-/// After <see cref="PoolSettings.ConnectTimeout"/> its token is cancelled. Npgsql ends then; what has not ended <see cref="Grace"/> later is code of the user's that does not heed the token, and the attempt is given up. Who blocks cannot be
+/// After <see cref="PoolSettings.ConnectTimeout"/> its token is cancelled. Npgsql ends then; what has not ended <see cref="Grace"/>
+/// later is code of the user's that does not heed the token, and the attempt is given up. Who blocks cannot be
 /// cancelled: Npgsql's own timeout, in whole seconds, takes the place of the token. Time in which the process stood still does not count.
 /// </para>
 /// <para>
-/// Its state moves by compare-and-swap, so exactly one of two settles its place: who runs it, by <see cref="TryEnd"/>, or who watches it, by giving it up. From <see cref="OpenState.Greeting"/> on who gives it up has the connection in hand,
+/// Its state moves by compare-and-swap, so exactly one of two settles its place: who runs it, by <see cref="TryEnd"/>, or who watches
+/// it, by giving it up. From <see cref="OpenState.Greeting"/> on who gives it up has the connection in hand,
 /// and whoever runs it does not touch it any more.
 /// </para>
 /// </remarks>
@@ -39,7 +44,8 @@ internal sealed class OpenAttempt : IDisposable
     private volatile bool _isOutOfTime;
     private int _state;
 
-    public OpenAttempt(PoolSettings settings, PoolClock clock, int place, bool isBlocking, Action<OpenAttempt> onGivenUp, CancellationToken closing)
+    public OpenAttempt(
+        PoolSettings settings, PoolClock clock, int place, bool isBlocking, Action<OpenAttempt> onGivenUp, CancellationToken closing)
     {
         (_settings, _clock, Place, IsBlocking, _onGivenUp, _closing) = (settings, clock, place, isBlocking, onGivenUp, closing);
         _begunAt = clock.Exact;
@@ -78,7 +84,8 @@ internal sealed class OpenAttempt : IDisposable
 
         using (ExecutionContext.SuppressFlow())
         {
-            _timer = _clock.Provider.CreateTimer(static state => ((OpenAttempt)state!).OnDue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            var never = Timeout.InfiniteTimeSpan;
+            _timer = _clock.Provider.CreateTimer(static state => ((OpenAttempt)state!).OnDue(), this, never, never);
         }
 
         _timer.Change(_settings.ConnectTimeout, Timeout.InfiniteTimeSpan);
@@ -113,13 +120,15 @@ internal sealed class OpenAttempt : IDisposable
     public void Tell(Exception? error) => _outcome.TrySetResult(error);
 
     /// <summary>What the pool says of a failure: Npgsql does not know why its token was cancelled.</summary>
-    public Exception Explain(Exception error) => error is OperationCanceledException && _isOutOfTime && !_closing.IsCancellationRequested ? OutOfTime() : error;
+    public Exception Explain(Exception error)
+        => error is OperationCanceledException && _isOutOfTime && !_closing.IsCancellationRequested ? OutOfTime() : error;
 
     /// <summary>That it was given up, and which callback hangs.</summary>
     public NpgsqlException OutOfTime()
     {
         var hanging = State == OpenState.GivenUp ? NameHanging() : "";
-        return new NpgsqlException($"No connection was open within ConnectTimeout ({Sentences.Duration(_settings.ConnectTimeout)}).{hanging}", new TimeoutException());
+        var bound = Sentences.Duration(_settings.ConnectTimeout);
+        return new NpgsqlException($"No connection was open within ConnectTimeout ({bound}).{hanging}", new TimeoutException());
     }
 
     /// <summary>Whoever ran it has come to its end, in time or not.</summary>
@@ -134,10 +143,9 @@ internal sealed class OpenAttempt : IDisposable
     private string NameHanging() => _givenUpIn switch
     {
         OpenState.InHook => " The hook PhysicalConnectionOpened hangs: it has not ended, and does not heed its token.",
-        OpenState.Connecting when _settings.ConfigureDataSource is not null && IsBlocking
-            => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer), or the server is silent.",
         OpenState.Connecting when _settings.ConfigureDataSource is not null
-            => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer): it has not ended, and does not heed its token.",
+            => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer)"
+                + (IsBlocking ? ", or the server is silent." : ": it has not ended, and does not heed its token."),
         _ => " What Npgsql does for it has not ended either.",
     };
 

@@ -51,7 +51,8 @@ internal sealed class PathFinder(
             return;
         }
 
-        // One at a time, or they would take the pooler's free backends away from each other. But nobody waits for ever: for who needs a thread of the pool, or whose callbacks hang.
+        // One at a time, or they would take the pooler's free backends away from each other. But nobody waits for ever: for who needs a
+        // thread of the pool, or whose callbacks hang.
         var hasTurn = blocking
             ? _turn.Wait(_survey.Patience, CancellationToken.None)
             : await _turn.WaitAsync(_survey.Patience, cancellationToken).ConfigureAwait(false);

@@ -83,7 +83,8 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
 
 /// <summary>What was seen of a lease.</summary>
 /// <param name="Activity">What its connection does now.</param>
-/// <param name="QuietFor">Since it was last seen at work, or asked for its connection; without the time in which the process stood still.</param>
+/// <param name="QuietFor">Since it was last seen at work, or asked for its connection; without the time in which the process stood
+/// still.</param>
 /// <param name="BusyFor">For how long every look has found it at work, without a use of the lease in between.</param>
 /// <param name="BusyShare">The share of looks that did.</param>
 internal readonly record struct Observation(LeaseActivity Activity, TimeSpan QuietFor, TimeSpan BusyFor, double BusyShare);

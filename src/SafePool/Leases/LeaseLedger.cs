@@ -44,7 +44,9 @@ internal sealed class LeaseLedger
         }
     }
 
-    /// <summary>Whether the lease on a slot has been held for longer than it may. Time in which the process stood still is nobody's fault.</summary>
+    /// <summary>
+    /// Whether the lease on a slot has been held for longer than it may. Time in which the process stood still is nobody's fault.
+    /// </summary>
     public bool IsOverdue(LeaseSlot slot, TimeSpan threshold)
     {
         var limit = slot.Options?.ExpectedHold ?? threshold;

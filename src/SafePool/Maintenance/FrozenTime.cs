@@ -3,7 +3,8 @@ namespace SafePool.Maintenance;
 /// <summary>When the process stood still: stopped by a signal, suspended with its container, held by a debugger.</summary>
 /// <remarks>
 /// <para>
-/// Somebody looks at least every <see cref="Promised"/>. When nobody did for a second longer than that, nobody could, and what exceeds the promise was a freeze. Looks are the ticks of maintenance, and everybody who asks: so a pool
+/// Somebody looks at least every <see cref="Promised"/>. When nobody did for a second longer than that, nobody could, and what exceeds
+/// the promise was a freeze. Looks are the ticks of maintenance, and everybody who asks: so a pool
 /// whose ticks are only late because the thread pool is starved, but whose callers go on asking, has not stood still.
 /// </para>
 /// <para>Thread-safety: every member may be called from any thread.</para>
@@ -21,7 +22,9 @@ internal sealed class FrozenTime(TimeProvider provider)
     private int _count;
     private TimeSpan _promised = Timeout.InfiniteTimeSpan;
 
-    /// <summary>How long it takes at most until the next look; infinite, as it is at first, when nobody looks and nothing is noticed.</summary>
+    /// <summary>
+    /// How long it takes at most until the next look; infinite, as it is at first, when nobody looks and nothing is noticed.
+    /// </summary>
     public TimeSpan Promised
     {
         get

@@ -2,7 +2,8 @@ namespace SafePool.Maintenance;
 
 /// <summary>The pool's time: exact where somebody waits, coarse on the hot path.</summary>
 /// <remarks>
-/// An exact timestamp would cost a rent a tenth of its time; the coarse one is written by the maintenance loop, four times a second. Where time is evidence against somebody (a server that is silent, a holder who keeps a lease),
+/// An exact timestamp would cost a rent a tenth of its time; the coarse one is written by the maintenance loop, four times a second.
+/// Where time is evidence against somebody (a server that is silent, a holder who keeps a lease),
 /// only that counts in which the process ran: <see cref="RunningSince"/>.
 /// </remarks>
 internal sealed class PoolClock(TimeProvider provider)
@@ -19,7 +20,10 @@ internal sealed class PoolClock(TimeProvider provider)
 
     public long Exact => provider.GetTimestamp();
 
-    /// <summary>How long it takes at most from one <see cref="Refresh"/> to the next; infinite when there is none to come. What is far beyond is a freeze.</summary>
+    /// <summary>
+    /// How long it takes at most from one <see cref="Refresh"/> to the next; infinite when there is none to come. What is far beyond is
+    /// a freeze.
+    /// </summary>
     public TimeSpan Promised
     {
         get => _frozen.Promised;
@@ -35,7 +39,8 @@ internal sealed class PoolClock(TimeProvider provider)
     public TimeSpan Since(long timestamp) => provider.GetElapsedTime(timestamp);
 
     /// <summary>The same, without the time in which the process stood still (<see cref="FrozenTime"/>).</summary>
-    public TimeSpan RunningSince(long timestamp) => Since(timestamp) - FrozenSince(timestamp) is var running && running > TimeSpan.Zero ? running : TimeSpan.Zero;
+    public TimeSpan RunningSince(long timestamp)
+        => Since(timestamp) - FrozenSince(timestamp) is var running && running > TimeSpan.Zero ? running : TimeSpan.Zero;
 
     /// <inheritdoc cref="FrozenTime.Since"/>
     public TimeSpan FrozenSince(long timestamp) => _frozen.Since(timestamp);

@@ -113,7 +113,8 @@ public sealed class ConnectionPoolOptions
     /// <summary>Gets or sets how long one attempt to open a connection may take, <see cref="PhysicalConnectionOpened"/> included.</summary>
     /// <value>Default: 3 seconds. Range: more than zero, up to 1,024 seconds.</value>
     /// <remarks>
-    /// After it the attempt is over for the pool, also when a callback in it (a password provider, <see cref="PhysicalConnectionOpened"/>) hangs and does not heed its token; what it brings later is closed.
+    /// After it the attempt is over for the pool, also when a callback in it (a password provider, <see
+    /// cref="PhysicalConnectionOpened"/>) hangs and does not heed its token; what it brings later is closed.
     /// On behalf of synchronous callers Npgsql counts it in whole seconds, rounded up.
     /// </remarks>
     public TimeSpan ConnectTimeout
@@ -227,7 +228,10 @@ public sealed class ConnectionPoolOptions
     }
 
     /// <summary>Gets or sets a hook that runs once on every new physical connection.</summary>
-    /// <remarks>If it throws, or has not ended within <see cref="ConnectTimeout"/>, that open has failed and the connection is closed. Do not close the connection in it.</remarks>
+    /// <remarks>
+    /// If it throws, or has not ended within <see cref="ConnectTimeout"/>, that open has failed and the connection is closed. Do not
+    /// close the connection in it.
+    /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? PhysicalConnectionOpened
     {
         get => _physicalConnectionOpened;
@@ -236,7 +240,8 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets or sets a hook that runs before every lease is handed out: tenant settings, <c>SET ROLE</c>, row-level security.</summary>
     /// <remarks>
-    /// If it throws, the connection is retired and the caller of the rent gets the exception. A synchronous rent blocks until it has ended. When the budget of the rent is over, but not before two seconds, its token is cancelled
+    /// If it throws, the connection is retired and the caller of the rent gets the exception. A synchronous rent blocks until it has
+    /// ended. When the budget of the rent is over, but not before two seconds, its token is cancelled
     /// and it is not waited for any longer: the rent ends with a <see cref="TimeoutException"/>.
     /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseRented
