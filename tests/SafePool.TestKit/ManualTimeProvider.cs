@@ -74,6 +74,21 @@ public sealed class ManualTimeProvider : TimeProvider
         }
     }
 
+    /// <summary>
+    /// Moves time and fires nothing, as for a process that is stopped and goes on later: what fell due fires with the next <see
+    /// cref="Advance"/>.
+    /// </summary>
+    /// <param name="by">Zero or more.</param>
+    public void Freeze(TimeSpan by)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(by, TimeSpan.Zero);
+
+        lock (_gate)
+        {
+            MoveLocked(_timestamp + by.Ticks);
+        }
+    }
+
     /// <inheritdoc/>
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {

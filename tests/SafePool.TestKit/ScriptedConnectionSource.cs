@@ -43,8 +43,9 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         }
     }
 
-    public async ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
+    public async ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
     {
+        var (blocking, cancellationToken) = (attempt.IsBlocking, attempt.Token);
         var generation = physicals.Generation;
         if (TryTake() is { } rested)
         {
@@ -67,7 +68,8 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
             var (connection, physical) = Connect(clears);
             connected = true;
             var known = physicals.Register(physical, generation, IsDirect);
-            var failure = PhysicalConnectionOpened is { } hook
+            var isInTime = attempt.TryConnect(new OpenedConnection(connection, known, IsNew: true)) && attempt.TryEnterHook();
+            var failure = !isInTime ? attempt.OutOfTime() : PhysicalConnectionOpened is { } hook
                 ? await TryGreetAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false)
                 : null;
             return new OpenedConnection(connection, known, IsNew: true, failure);

@@ -139,6 +139,18 @@ internal sealed partial class AdmissionGate
     /// <summary>The same for one whose budget is over. False also when it is not: who asks may have been held up, and the waiter be here for another stay.</summary>
     public bool TryTimeOut(Waiter waiter, long now) => TryLeave(waiter, AdmissionOutcome.TimedOut, overBy: now);
 
+    /// <summary>
+    /// Gives one whose budget ended while the process stood still a little more, once. False when it had that, or is here for another
+    /// stay.
+    /// </summary>
+    public bool TryProlong(Waiter waiter, long deadline, long until)
+    {
+        lock (_gate)
+        {
+            return waiter.IsQueued && waiter.Deadline == deadline && waiter.TryProlong(until);
+        }
+    }
+
     /// <summary>Gives a held place, its connection open and ready, to the first waiter; false when nobody waits, or nobody may have it.</summary>
     /// <param name="place">The place.</param>
     /// <param name="isUnwanted">In a pause, or one too many (see <see cref="TryClaimSurplus"/>): the caller retires it.</param>

@@ -11,6 +11,7 @@ internal abstract class Waiter : IThreadPoolWorkItem
 {
     private ManualResetEventSlim? _signal;
     private int _isHalfway;
+    private bool _isProlonged;
 
     // Links and membership belong to WaiterQueue and are guarded by the gate's lock.
     public Waiter? Next { get; set; }
@@ -50,11 +51,19 @@ internal abstract class Waiter : IThreadPoolWorkItem
         Who = who;
         IsBlocking = blocking;
         Deadline = deadline;
-        HasWaited = false;
+        HasWaited = _isProlonged = false;
         if (blocking)
         {
             _signal ??= new ManualResetEventSlim(initialState: false, spinCount: 0);
         }
+    }
+
+    /// <summary>Moves the end of its budget, once. Under the gate's lock, while it is queued.</summary>
+    public bool TryProlong(long until)
+    {
+        var isFirst = !_isProlonged;
+        (_isProlonged, Deadline) = (true, isFirst ? until : Deadline);
+        return isFirst;
     }
 
     /// <summary>A stay begins.</summary>

@@ -18,6 +18,9 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
     // Those that end before the tick after the next: the next one may be late by as much.
     private static readonly TimeSpan _near = 2 * MaintenanceLoop.Period;
 
+    // For one whose budget ended while the process stood still: so did whoever would have served it.
+    private static readonly TimeSpan _onceMore = TimeSpan.FromSeconds(1);
+
     /// <summary>Asks for a place. True when it is known now how that ended; otherwise <paramref name="waiter"/> stands in the queue and will go on by itself.</summary>
     /// <param name="waiter">Prepared.</param>
     /// <param name="returning">See <see cref="AdmissionGate.Enter"/>.</param>
@@ -93,7 +96,7 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
             // The timer is enough unless the thread pool is starved: then nobody else would end this wait in time.
             while (!waiter.Block(Remaining(waiter.Deadline)))
             {
-                gate.TryTimeOut(waiter, clock.Exact);
+                TryTimeOut(waiter);
             }
         }
         catch (Exception error)
@@ -163,11 +166,18 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
     private void OnTimer(object? state)
     {
         var waiter = (Waiter)state!;
-        if (!gate.TryTimeOut(waiter, clock.Exact) && waiter.IsQueued)
+        if (!TryTimeOut(waiter) && waiter.IsQueued)
         {
             // Early by a fraction of a tick, or meant for an earlier stay.
             Arm(waiter);
         }
+    }
+
+    private bool TryTimeOut(Waiter waiter)
+    {
+        var (now, deadline) = (clock.Exact, waiter.Deadline);
+        var isUnfair = deadline <= now && clock.FrozenSince(deadline) > TimeSpan.Zero;
+        return !(isUnfair && gate.TryProlong(waiter, deadline, clock.After(now, _onceMore))) && gate.TryTimeOut(waiter, now);
     }
 
     private TimeSpan Remaining(long deadline)

@@ -10,6 +10,10 @@ namespace SafePool.Breaker;
 /// <see cref="BreakerSettings.TripAfter"/> of failures: none for those who ask; one probe after each pause, which doubles. Whatever the state, the first success ends it all.
 /// </para>
 /// <para>
+/// What opens it is evidence: an answer that was a no, or two opens in succession without one, and time in which the process ran. One
+/// open that heard nothing proves little: a packet was lost, or a database wakes up.
+/// </para>
+/// <para>
 /// Only failures that waiting can cure are told to it. Cancelled callers and short budgets do not come here: an open is the pool's own act and has a deadline of its own.
 /// </para>
 /// <para>
@@ -31,6 +35,8 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
     private long _lastFailure = long.MinValue;
     private long _notBefore = long.MinValue;
     private long _probingSince;
+    private int _failures;
+    private bool _wasRefused;
     private volatile BreakerSettings _settings = settings;
     private TimeSpan _pause = settings.ProbeInterval;
     private bool _isSuspicious;
@@ -102,8 +108,9 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
 
     /// <summary>An open has failed in a way that waiting can cure.</summary>
     /// <param name="begunAt">When that open began.</param>
+    /// <param name="isRefusal">Somebody answered, and it was a no; as opposed to silence.</param>
     /// <returns>Whether it is the first after one that succeeded.</returns>
-    public bool Failed(long begunAt)
+    public bool Failed(long begunAt, bool isRefusal = true)
     {
         if (!_settings.Enabled)
         {
@@ -115,6 +122,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             var now = clock.Exact;
             var isFirst = _failingSince == Never;
             _failingSince = Math.Min(_failingSince, begunAt);
+            _wasRefused |= isRefusal;
             if (_state == CircuitState.Probing && begunAt >= _probingSince)
             {
                 // The probe, not an open that had begun before the circuit opened.
@@ -127,6 +135,7 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
                 return isFirst;
             }
 
+            _failures++;
             _lastFailure = now;
             _notBefore = clock.After(now, Shortened(_pause));
             _pause = Longer(_pause);
@@ -147,7 +156,8 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
             _failingSince = Never;
             _lastFailure = _notBefore = long.MinValue;
             _pause = _settings.ProbeInterval;
-            _isSuspicious = false;
+            _isSuspicious = _wasRefused = false;
+            _failures = 0;
             return wasOpen;
         }
     }
@@ -164,12 +174,15 @@ internal sealed class CircuitBreaker(BreakerSettings settings, PoolClock clock)
         }
     }
 
-    /// <summary>Closed → open, once failures have lasted for long enough; true for the one caller who is to tell those who wait.</summary>
+    /// <summary>
+    /// Closed → open, once there is evidence and failures have lasted for long enough; true for the one caller who is to tell those who
+    /// wait.
+    /// </summary>
     public bool TryTrip()
     {
         lock (_gate)
         {
-            if (_state != CircuitState.Closed || _failingSince == Never || clock.Since(_failingSince) < _settings.TripAfter)
+            if (_state != CircuitState.Closed || !(_wasRefused || _failures > 1) || clock.RunningSince(_failingSince) < _settings.TripAfter)
             {
                 return false;
             }

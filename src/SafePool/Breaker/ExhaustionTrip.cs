@@ -21,7 +21,7 @@ internal sealed class ExhaustionTrip(BreakerSettings settings, AdmissionGate gat
     /// <summary>Whether new rents are to fail at once. Ends with the first lease that comes back.</summary>
     public bool IsTripped
         => Volatile.Read(ref _since) is var since and not Never
-            && clock.Since(since) >= _settings.TripOnExhaustionAfter
+            && clock.RunningSince(since) >= _settings.TripOnExhaustionAfter
             && ledger.TotalRents == Volatile.Read(ref _rents)
             && IsFull(gate.Read());
 

@@ -35,7 +35,7 @@ internal sealed class Outage(PoolParts parts)
             // The server is there, and says no.
             Answered();
         }
-        else if (parts.Breaker.Failed(begunAt))
+        else if (parts.Breaker.Failed(begunAt, isRefusal: !SqlStates.IsSilence(error)))
         {
             Log.OpensFail(parts.Logger, parts.Settings.Name, parts.Breaker.RetryAfter.TotalSeconds, error);
         }

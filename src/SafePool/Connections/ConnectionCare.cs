@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Maintenance;
 
 namespace SafePool.Connections;
 
@@ -31,12 +32,12 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             : TryMakeFitAsync(connection, physical, probes, blocking: false).AsTask();
     }
 
-    /// <summary>Waits for a look, but only so long.</summary>
-    public static async ValueTask<bool> IsOverAsync(Task<bool> look, TimeSpan patience, TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>Waits for a look, but only so long, while the process runs.</summary>
+    public static async ValueTask<bool> IsOverAsync(Task<bool> look, TimeSpan patience, PoolClock clock, CancellationToken cancellationToken)
     {
         try
         {
-            await look.WaitAsync(patience, time, cancellationToken).ConfigureAwait(false);
+            await clock.WaitAsync(look, patience, cancellationToken).ConfigureAwait(false);
             return true;
         }
         catch (TimeoutException)

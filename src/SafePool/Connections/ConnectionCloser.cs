@@ -1,6 +1,7 @@
 using System.Data;
 using Npgsql;
 using SafePool.Enlistments;
+using SafePool.Options;
 using SafePool.Telemetry;
 
 namespace SafePool.Connections;
@@ -253,7 +254,14 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         {
             if (parts.Settings.LeaseReturning is { } hook)
             {
-                await Hooks.RunAsync(hook, connection, blocking: false, CancellationToken.None).ConfigureAwait(false);
+                await Hooks.RunWithinAsync(
+                    hook,
+                    nameof(ConnectionPoolOptions.LeaseReturning),
+                    connection,
+                    blocking: false,
+                    PoolSettings.ReturnPatience,
+                    parts.Time,
+                    CancellationToken.None).ConfigureAwait(false);
             }
 
             return true;

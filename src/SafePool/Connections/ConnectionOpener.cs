@@ -31,7 +31,7 @@ internal sealed class ConnectionOpener : IDisposable
         _resting = resting;
         _outage = new Outage(parts);
         _settlement = new OpenSettlement(parts, resting);
-        _connector = new Connector(parts, resting, _closing.Token);
+        _connector = new Connector(parts, resting);
     }
 
     /// <inheritdoc cref="OpenSettlement.Rearranged"/>
@@ -95,7 +95,9 @@ internal sealed class ConnectionOpener : IDisposable
 
         using (ExecutionContext.SuppressFlow())
         {
-            return Task.Run(() => OpenAsync(place, blocking: false, growing: true));
+            var attempt = Attempt(place, blocking: false);
+            _ = Task.Run(() => OpenAsync(attempt, growing: true));
+            return attempt.Outcome;
         }
     }
 
@@ -145,10 +147,11 @@ internal sealed class ConnectionOpener : IDisposable
 
     private void Start(int place, bool blocking, bool growing = false)
     {
+        var attempt = Attempt(place, blocking);
         if (blocking)
         {
             // Callers block on this one, perhaps all threads of the pool: it must not need one.
-            var thread = new Thread(() => OpenAsync(place, blocking: true, growing: false).GetAwaiter().GetResult())
+            var thread = new Thread(() => OpenAsync(attempt, growing: false).GetAwaiter().GetResult())
             {
                 IsBackground = true,
                 Name = $"SafePool '{_parts.Settings.Name}' open",
@@ -159,35 +162,50 @@ internal sealed class ConnectionOpener : IDisposable
         {
             // Unsafe: without the requester's ExecutionContext, which is nobody's business here.
             ThreadPool.UnsafeQueueUserWorkItem(
-                static state => _ = state.Opener.OpenAsync(state.Place, blocking: false, state.Growing),
-                (Opener: this, Place: place, Growing: growing),
+                static state => _ = state.Opener.OpenAsync(state.Attempt, state.Growing),
+                (Opener: this, Attempt: attempt, Growing: growing),
                 preferLocal: false);
         }
     }
 
-    /// <summary>One open, from beginning to end. Never throws.</summary>
-    private async Task<Exception?> OpenAsync(int place, bool blocking, bool growing)
+    private OpenAttempt Attempt(int place, bool blocking) => new(_parts.Settings, _parts.Clock, place, blocking, GiveUp, _closing.Token);
+
+    /// <summary>One open, from beginning to end, though it may have been given up meanwhile. Never throws.</summary>
+    private async Task OpenAsync(OpenAttempt attempt, bool growing)
     {
-        OpenedConnection opened;
-        _parts.Opens.Began(place);
-        _parts.Recorder.Record(FlightEventKind.OpenBegan, place);
+        _parts.Opens.Began(attempt.Place);
+        _parts.Recorder.Record(FlightEventKind.OpenBegan, attempt.Place);
+        attempt.Watch();
+        using var end = attempt;
+        OpenedConnection? opened = null;
+        Exception? failure;
         try
         {
-            opened = await _connector.ConnectAsync(blocking, growing).ConfigureAwait(false);
+            opened = await _connector.ConnectAsync(attempt, growing).ConfigureAwait(false);
+            failure = opened.Value.Failure;
         }
         catch (Exception error)
         {
-            Fail(place, blocking, error, connected: false);
-            return error;
+            failure = error;
         }
 
-        if (opened.Failure is { } failure)
+        if (!attempt.TryEnd())
         {
-            Fail(place, blocking, failure, connected: true);
-            _settlement.Discard(_parts.Ledger[place], opened);
-            return failure;
+            await EndLateAsync(attempt, opened, failure).ConfigureAwait(false);
         }
+        else if (failure is null)
+        {
+            Succeed(attempt, opened!.Value);
+        }
+        else
+        {
+            Fail(attempt, attempt.Explain(failure), opened);
+        }
+    }
 
+    private void Succeed(OpenAttempt attempt, OpenedConnection opened)
+    {
+        var place = attempt.Place;
         if (opened.IsNew)
         {
             _outage.Succeeded();
@@ -199,23 +217,43 @@ internal sealed class ConnectionOpener : IDisposable
         }
 
         _parts.Recorder.Record(FlightEventKind.Opened, place);
-        _settlement.Settle(_parts.Ledger[place], opened, blocking);
+        _settlement.Settle(_parts.Ledger[place], opened, attempt.IsBlocking);
         Pump();
-        return null;
+        attempt.Tell(error: null);
     }
 
-    private void Fail(int place, bool blocking, Exception error, bool connected)
+    /// <summary>It has not ended in time: its permit comes back, and its place, or what is in it goes first.</summary>
+    private void GiveUp(OpenAttempt attempt) => Fail(attempt, attempt.OutOfTime(), attempt.InHand);
+
+    private void Fail(OpenAttempt attempt, Exception error, OpenedConnection? connected)
     {
+        var place = attempt.Place;
         var begunAt = _parts.Opens.BegunAt(place);
         _parts.Opens.Failed(place, error);
         _parts.Recorder.Record(FlightEventKind.OpenFailed, place);
         Log.OpenFailed(_parts.Logger, _parts.Settings.Name, error);
-        var counts = _parts.Gate.OpenFailed(place, blocking, _outage.IsRiddenThrough(error) ? null : error, connected);
+        var counts = _parts.Gate.OpenFailed(place, attempt.IsBlocking, _outage.IsRiddenThrough(error) ? null : error, connected is not null);
         if (!_closing.IsCancellationRequested)
         {
             _outage.Failed(error, begunAt, counts);
         }
 
         Pump();
+        if (connected is { } unusable)
+        {
+            _settlement.Discard(_parts.Ledger[place], unusable);
+        }
+
+        attempt.Tell(error);
+    }
+
+    /// <summary>Nobody is interested any more, and the place is not its own.</summary>
+    private async Task EndLateAsync(OpenAttempt attempt, OpenedConnection? opened, Exception? failure)
+    {
+        Log.OpenEndedLate(_parts.Logger, _parts.Settings.Name, failure);
+        if (opened is { } late && attempt.InHand is null)
+        {
+            await _settlement.DiscardLateAsync(late).ConfigureAwait(false);
+        }
     }
 }

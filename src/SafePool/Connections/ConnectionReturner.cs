@@ -110,7 +110,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     {
         try
         {
-            Conclude(slot, await closing.WaitAsync(PoolSettings.ReturnPatience, parts.Time).ConfigureAwait(false));
+            Conclude(slot, await parts.Clock.WaitAsync(closing, PoolSettings.ReturnPatience, CancellationToken.None).ConfigureAwait(false));
         }
         catch (TimeoutException)
         {

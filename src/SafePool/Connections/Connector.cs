@@ -1,7 +1,6 @@
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Enlistments;
-using SafePool.Errors;
 using SafePool.Leases;
 using SafePool.Options;
 
@@ -14,105 +13,110 @@ namespace SafePool.Connections;
 /// </remarks>
 /// <param name="parts">The pool.</param>
 /// <param name="resting">Where what was set aside goes back.</param>
-/// <param name="closing">Ends every attempt.</param>
-internal sealed class Connector(PoolParts parts, RestingPlaces resting, CancellationToken closing)
+#pragma warning disable CA1001 // The semaphore has no wait handle, and attempts may come to their turn after the pool was disposed.
+internal sealed class Connector(PoolParts parts, RestingPlaces resting)
+#pragma warning restore CA1001
 {
-    private readonly Lock _asideGate = new();
+    private readonly PoolParts _parts = parts;
+    private readonly RestingPlaces _resting = resting;
+    private readonly SemaphoreSlim _asideTurn = new(1, 1);
     private int _settingAside;
 
     /// <summary>Whether what is idle may be set aside in this instant. Whoever waits afterwards and must not, because the circuit is open, is told so.</summary>
     public bool IsSettingAside => Volatile.Read(ref _settingAside) > 0;
 
-    private bool IsDoubtful => !parts.Breaker.IsWell || parts.Room.IsFull;
+    private bool IsDoubtful => !_parts.Breaker.IsWell || _parts.Room.IsFull;
 
-    /// <param name="blocking">On a thread that may block, and without one of the thread pool.</param>
+    /// <param name="attempt">Whose time bounds it.</param>
     /// <param name="growing">It must be a new connection, though others are idle.</param>
-    public async ValueTask<OpenedConnection> ConnectAsync(bool blocking, bool growing)
+    public async ValueTask<OpenedConnection> ConnectAsync(OpenAttempt attempt, bool growing)
     {
         // A failed open costs all that there is. So one that has something to lose finds out first whether it would fail.
-        var hasOthers = parts.Gate.Read().Connections > 0;
-        if (blocking)
+        if (_parts.Gate.Read().Connections > 0)
         {
-            if (hasOthers)
-            {
-                await parts.Source.KnockAsync(IsDoubtful, blocking: true, CancellationToken.None).ConfigureAwait(false);
-            }
+            await _parts.Source.KnockAsync(IsDoubtful, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
 
-            return await parts.Source.OpenAsync(blocking: true, CancellationToken.None).ConfigureAwait(false);
+            // Given up, it must not take what is at rest: its place is somebody else's.
+            attempt.ThrowIfGivenUp();
         }
 
-        using var timeout = new CancellationTokenSource(parts.Settings.ConnectTimeout, parts.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, closing);
-        try
-        {
-            if (hasOthers)
-            {
-                await parts.Source.KnockAsync(IsDoubtful, blocking: false, either.Token).ConfigureAwait(false);
-            }
-
-            var opened = growing
-                ? await OpenAside(either.Token).ConfigureAwait(false)
-                : await parts.Source.OpenAsync(blocking: false, either.Token).ConfigureAwait(false);
-            return opened.Failure is OperationCanceledException && IsOutOfTime() ? opened with { Failure = OutOfTime() } : opened;
-        }
-        catch (OperationCanceledException) when (IsOutOfTime())
-        {
-            throw OutOfTime();
-        }
-
-        bool IsOutOfTime() => timeout.IsCancellationRequested && !closing.IsCancellationRequested;
-
-        NpgsqlException OutOfTime()
-            => new($"No connection was open within ConnectTimeout ({Sentences.Duration(parts.Settings.ConnectTimeout)}).", new TimeoutException());
+        return growing && !attempt.IsBlocking
+            ? await OpenAsideAsync(attempt).ConfigureAwait(false)
+            : await _parts.Source.OpenAsync(attempt).ConfigureAwait(false);
     }
 
-    private ValueTask<OpenedConnection> OpenAside(CancellationToken cancellationToken)
+    private async ValueTask<OpenedConnection> OpenAsideAsync(OpenAttempt attempt)
     {
-        Interlocked.Increment(ref _settingAside);
+        // One at a time: another would put back what this one wants out of the way. It lasts for as long as Npgsql takes to find nothing.
+        await _asideTurn.WaitAsync(attempt.Token).ConfigureAwait(false);
+        return await OpenInTurn(attempt).ConfigureAwait(false);
+    }
+
+    private ValueTask<OpenedConnection> OpenInTurn(OpenAttempt attempt)
+    {
+        var aside = new SetAside(this);
         try
         {
-            // One at a time: another would put back what this one wants out of the way. It lasts for as long as Npgsql takes to find nothing.
-            lock (_asideGate)
-            {
-                return OpenAsideLocked(cancellationToken);
-            }
+            aside.Take();
+
+            // Should the user's code hold up this very thread, before Npgsql connects: what is set aside must not hang with it.
+            using var release = attempt.Token.UnsafeRegister(static aside => ((SetAside)aside!).PutBack(), aside);
+
+            // By the time this returns Npgsql has found nothing at rest and begun to connect.
+            return _parts.Source.OpenAsync(attempt);
         }
         finally
         {
-            if (Interlocked.Decrement(ref _settingAside) == 0 && parts.Breaker.IsOpen)
-            {
-                // There was not enough for those who came meanwhile.
-                parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
-            }
+            aside.PutBack();
         }
     }
 
-    private ValueTask<OpenedConnection> OpenAsideLocked(CancellationToken cancellationToken)
+    /// <summary>What is idle, out of Npgsql's way for an instant.</summary>
+    private sealed class SetAside(Connector owner)
     {
-        List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
-        try
+        private List<(LeaseSlot Slot, NpgsqlConnection Connection)>? _aside;
+
+        public void Take()
         {
-            while (parts.Gate.TryTake(out var place))
+            Interlocked.Increment(ref owner._settingAside);
+            List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+            Volatile.Write(ref _aside, aside);
+            while (owner._parts.Gate.TryTake(out var place))
             {
-                if (parts.Source.TryTakeOutside() is { } connection)
+                if (owner._parts.Source.TryTakeOutside() is { } connection)
                 {
-                    aside.Add((parts.Ledger[place], connection));
+                    aside.Add((owner._parts.Ledger[place], connection));
                 }
                 else
                 {
-                    parts.Physicals.CountClosed();
-                    parts.Gate.Vacate(place);
+                    owner._parts.Physicals.CountClosed();
+                    owner._parts.Gate.Vacate(place);
                 }
             }
-
-            // By the time this returns Npgsql has found nothing at rest and begun to connect.
-            return parts.Source.OpenAsync(blocking: false, cancellationToken);
         }
-        finally
+
+        public void PutBack()
         {
-            foreach (var (slot, connection) in aside)
+            if (Interlocked.Exchange(ref _aside, null) is not { } aside)
             {
-                resting.RestAndHandOn(slot, connection);
+                return;
+            }
+
+            try
+            {
+                foreach (var (slot, connection) in aside)
+                {
+                    owner._resting.RestAndHandOn(slot, connection);
+                }
+            }
+            finally
+            {
+                owner._asideTurn.Release();
+                if (Interlocked.Decrement(ref owner._settingAside) == 0 && owner._parts.Breaker.IsOpen)
+                {
+                    // There was not enough for those who came meanwhile.
+                    owner._parts.Gate.FailWaiting(AdmissionOutcome.CircuitOpen);
+                }
             }
         }
     }

@@ -40,7 +40,8 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     NpgsqlConnection? TryTake(NpgsqlConnection onto) => TryTake();
 
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
-    ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken);
+    /// <param name="attempt">On whose behalf; it is told how far this has come. Blocking if it is.</param>
+    ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt);
 
     /// <summary>Finds out whether the server lets another connection in, at no risk for those that exist. Throws what an open would throw.</summary>
     /// <param name="isDoubtful">There is reason to think that it does not: an open that succeeded a moment ago is no proof then.</param>

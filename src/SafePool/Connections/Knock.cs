@@ -92,13 +92,15 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         using var patience = new CancellationTokenSource(settings.ConnectTimeout, clock);
         try
         {
-            var connection = await Unpooled().OpenConnectionAsync(patience.Token).ConfigureAwait(false);
+            var connection = await Stragglers
+                .OpenAsync(async () => await Unpooled().OpenConnectionAsync(patience.Token).ConfigureAwait(false), clock, patience.Token)
+                .ConfigureAwait(false);
             await connection.DisposeAsync().ConfigureAwait(false);
             NoteOpened();
         }
         catch (OperationCanceledException late)
         {
-            throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.ConnectTimeout)}).", new TimeoutException(null, late));
+            throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.ConnectTimeout)}).", new TimeoutException(late.Message, late));
         }
     }
 

@@ -100,7 +100,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool TryBeginEnlisting() => _server.TryBeginEnlisting();
 
-    public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
+    public ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt) => _opening.OpenAsync(attempt);
 
     public ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(isDoubtful, blocking, cancellationToken);
 

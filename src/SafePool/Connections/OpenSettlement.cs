@@ -1,5 +1,6 @@
 using SafePool.Enlistments;
 using SafePool.Leases;
+using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
@@ -72,6 +73,28 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
         resting.Retire(slot);
+    }
+
+    /// <summary>Gets rid of what an open has brought after it was given up: its place is somebody else's by now. Never throws.</summary>
+    public async Task DiscardLateAsync(OpenedConnection opened)
+    {
+        try
+        {
+            if (!opened.IsNew)
+            {
+                // It lay at rest under some place, and goes back there.
+                parts.Source.Close(opened.Connection);
+                return;
+            }
+
+            parts.Physicals.Expire(opened.Physical);
+            parts.Physicals.CountClosed();
+            await parts.Source.RetireAsync(opened.Connection).ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            Log.OpenEndedLate(parts.Logger, parts.Settings.Name, error);
+        }
     }
 
     private bool IsUnderNoPlace()

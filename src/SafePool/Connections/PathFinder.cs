@@ -53,10 +53,11 @@ internal sealed class PathFinder(
             return;
         }
 
-        // One at a time, or they would take the pooler's free backends away from each other. Who blocks must not wait for ever for who needs a thread of the pool.
+        // One at a time, or they would take the pooler's free backends away from each other. But nobody waits for ever: for who needs a
+        // thread of the pool, or whose callbacks hang.
         var hasTurn = blocking
             ? _turn.Wait(_survey.Patience, CancellationToken.None)
-            : await TakeTurnAsync(cancellationToken).ConfigureAwait(false);
+            : await _turn.WaitAsync(_survey.Patience, cancellationToken).ConfigureAwait(false);
         try
         {
             if (path.IsKnown || source != server.Current)
@@ -77,12 +78,6 @@ internal sealed class PathFinder(
     }
 
     public void Dispose() => _turn.Dispose();
-
-    private async ValueTask<bool> TakeTurnAsync(CancellationToken cancellationToken)
-    {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
-        return true;
-    }
 
     private async ValueTask SettleAsync(
         NpgsqlConnection connection, NpgsqlDataSource source, PathKind kind, bool isFound, bool blocking, CancellationToken cancellationToken)

@@ -6,7 +6,7 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     public int Generation { get; } = generation;
 
     /// <summary>No pooler stands between it and its backend, so the process id it reports is the backend's.</summary>
-    public bool IsDirect { get; } = isDirect;
+    public bool IsDirect { get; set; } = isDirect;
 
     /// <summary>Who it is, by what its server said when it was opened.</summary>
     public SessionIdentity Identity { get; set; } = SessionIdentity.Unknown;

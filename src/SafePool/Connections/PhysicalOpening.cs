@@ -17,14 +17,14 @@ internal sealed class PhysicalOpening(
     /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
     public static void ForgetHosts(NpgsqlDataSource source) => (source as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
 
-    public async ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
+    public async ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
     {
         while (true)
         {
             var source = server.Current;
             try
             {
-                if (await TryOpenAsync(source, blocking, cancellationToken).ConfigureAwait(false) is { } opened)
+                if (await TryOpenAsync(source, attempt).ConfigureAwait(false) is { } opened)
                 {
                     return opened;
                 }
@@ -70,8 +70,9 @@ internal sealed class PhysicalOpening(
     }
 
     /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
-    private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource source, bool blocking, CancellationToken cancellationToken)
+    private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource source, OpenAttempt attempt)
     {
+        var (blocking, cancellationToken) = (attempt.IsBlocking, attempt.Token);
         var generation = physicals.Generation;
         var connection = source.CreateConnection();
         try
@@ -99,25 +100,39 @@ internal sealed class PhysicalOpening(
 
         _knock.NoteOpened();
         var host = HostName.Of(connection);
-        var (session, isDirect) = (SessionIdentity.Unknown, false);
+
+        // Before anybody is asked anything: should the attempt be given up, the pool has it in hand.
+        var physical = physicals.Register(identity, generation, isDirect: false);
+        physical.Host = host;
+        if (!attempt.TryConnect(new OpenedConnection(connection, physical, IsNew: true)))
+        {
+            return new OpenedConnection(connection, physical, IsNew: true, attempt.OutOfTime());
+        }
+
         Exception? failure = null;
         try
         {
-            session = await _question.AskAsync(connection, generation, blocking, cancellationToken).ConfigureAwait(false);
-            isDirect = session.ProcessId == connection.ProcessID;
+            var session = await _question.AskAsync(connection, generation, blocking, cancellationToken).ConfigureAwait(false);
+            (physical.Identity, physical.IsDirect) = (session, session.ProcessId == connection.ProcessID);
             if (!path.IsKnown)
             {
                 await _finder.ExploreAsync(connection, source, session, blocking, cancellationToken).ConfigureAwait(false);
             }
 
-            if (source != server.Current)
+            if (source != server.Current && attempt.TryReconnect())
             {
                 // Its data source is disposed, so this ends it.
                 connection.Close();
+                physicals.CountClosed();
                 return null;
             }
 
-            await _greeting.GreetAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
+            if (!attempt.TryEnterHook())
+            {
+                throw attempt.OutOfTime();
+            }
+
+            await _greeting.GreetAsync(connection, blocking, attempt.HookToken).ConfigureAwait(false);
             if (connection.FullState != ConnectionState.Open)
             {
                 // A hook may have swallowed what it met.
@@ -132,8 +147,6 @@ internal sealed class PhysicalOpening(
                 : PoolerErrors.Explain(error) ?? error;
         }
 
-        var physical = physicals.Register(identity, generation, isDirect);
-        (physical.Identity, physical.Host) = (session, host);
         return new OpenedConnection(connection, physical, IsNew: true, failure);
     }
 }

@@ -41,19 +41,11 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, timeout.Token);
         try
         {
-            var source = buildSecond();
-            await using var sourceDisposal = source.ConfigureAwait(false);
-            var second = source.CreateConnection();
-            await using var disposal = second.ConfigureAwait(false);
-            if (blocking)
-            {
-                second.Open();
-            }
-            else
-            {
-                await second.OpenAsync(patience.Token).ConfigureAwait(false);
-            }
-
+            var server = blocking
+                ? UnpooledConnection.Open(buildSecond)
+                : await UnpooledConnection.OpenAsync(buildSecond, clock, patience.Token).ConfigureAwait(false);
+            await using var disposal = server.ConfigureAwait(false);
+            var second = server.Connection;
             var other = await greeting.AskBackendAsync(second, withServer, blocking, turn: 0, patience.Token).ConfigureAwait(false);
             var isShared = other == own;
             for (var turn = 2; turn < Order.Length && !isShared; turn++)

@@ -50,7 +50,7 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
             if (parts.Source.Identify(connection) is { } physical)
             {
                 var look = _care.TryMakeFitAsync(connection, physical, flush: true, blocking: false).AsTask();
-                if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+                if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
                 {
                     slot.Prepare(site: default, options: null);
                     returner.ReturnAfter(slot, look);

@@ -20,6 +20,17 @@ internal static class SqlStates
     /// <remarks>What an open throws need not be an <see cref="NpgsqlException"/>. A name that cannot be resolved counts as an outage: name servers have blips too.</remarks>
     public static bool IsCuredByWaiting(Exception error) => PoolerErrors.IsCurable(error) ?? IsOutage(error);
 
+    /// <summary>Whether nobody has answered, as opposed to an answer that was a no: one such proves little.</summary>
+    public static bool IsSilence(Exception error) => error switch
+    {
+        PostgresException => false,
+        AggregateException hosts => hosts.InnerExceptions.All(IsSilence),
+        SocketException socket => socket.SocketErrorCode == SocketError.TimedOut,
+        TimeoutException or OperationCanceledException => true,
+        { InnerException: { } cause } => IsSilence(cause),
+        _ => false,
+    };
+
     private static bool IsOutage(Exception error) => error switch
     {
         PostgresException server => IsOutage(server.SqlState),

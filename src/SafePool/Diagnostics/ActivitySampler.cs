@@ -54,8 +54,8 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
         var quietSince = Math.Max(Math.Max(slot.UsedAt, slot.RentedAt), sample.LastBusyAt);
         return new Observation(
             ActivityOf(state, slot.LastTransaction),
-            IsBusy(state) ? TimeSpan.Zero : clock.Since(quietSince),
-            IsBusy(state) && sample.IsBusy ? clock.Since(Math.Max(sample.BusySince, slot.UsedAt)) : TimeSpan.Zero,
+            IsBusy(state) ? TimeSpan.Zero : clock.RunningSince(quietSince),
+            IsBusy(state) && sample.IsBusy ? clock.RunningSince(Math.Max(sample.BusySince, slot.UsedAt)) : TimeSpan.Zero,
             sample.Looks == 0 ? 0 : (double)sample.BusyLooks / sample.Looks);
     }
 
@@ -83,7 +83,8 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
 
 /// <summary>What was seen of a lease.</summary>
 /// <param name="Activity">What its connection does now.</param>
-/// <param name="QuietFor">Since it was last seen at work, or asked for its connection.</param>
+/// <param name="QuietFor">Since it was last seen at work, or asked for its connection; without the time in which the process stood
+/// still.</param>
 /// <param name="BusyFor">For how long every look has found it at work, without a use of the lease in between.</param>
 /// <param name="BusyShare">The share of looks that did.</param>
 internal readonly record struct Observation(LeaseActivity Activity, TimeSpan QuietFor, TimeSpan BusyFor, double BusyShare);

@@ -66,7 +66,8 @@ internal sealed class LeakDetector(PoolParts parts, AbandonedLeases abandoned)
     private void Tell(LeaseSlot slot, OverdueReport report, LeaseHolder holder)
     {
         var busyThreshold = parts.Settings.Leaks.BusyThreshold;
-        var onlyMentions = holder.IsBusy && holder.Held < (busyThreshold >= holder.Threshold ? busyThreshold : holder.Threshold * 2);
+        var held = holder.Held - parts.Clock.FrozenSince(slot.RentedAt);
+        var onlyMentions = holder.IsBusy && held < (busyThreshold >= holder.Threshold ? busyThreshold : holder.Threshold * 2);
         if (onlyMentions && report.IsBusyMentioned)
         {
             return;

@@ -89,7 +89,14 @@ internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, Connec
         {
             try
             {
-                await Hooks.RunAsync(hook, slot.Connection!, rent.IsBlocking, rent.CancellationToken).ConfigureAwait(false);
+                await Hooks.RunWithinAsync(
+                    hook,
+                    nameof(ConnectionPoolOptions.LeaseRented),
+                    slot.Connection!,
+                    rent.IsBlocking,
+                    BoundOfHook(rent),
+                    parts.Time,
+                    rent.CancellationToken).ConfigureAwait(false);
             }
             catch
             {
@@ -104,6 +111,13 @@ internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, Connec
         }
 
         return Issue(slot, rent);
+    }
+
+    /// <summary>What is left of the budget of the rent, but a little in any case: it may have been served at the very end.</summary>
+    private TimeSpan BoundOfHook(PendingRent rent)
+    {
+        var left = rent.Deadline == long.MaxValue ? Timeout.InfiniteTimeSpan : parts.Clock.Until(rent.Deadline);
+        return left == Timeout.InfiniteTimeSpan || left > PoolSettings.ReturnPatience ? left : PoolSettings.ReturnPatience;
     }
 
     private async ValueTask EnlistAsync(LeaseSlot slot, Transaction transaction, PendingRent rent)

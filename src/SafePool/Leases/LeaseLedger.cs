@@ -44,7 +44,12 @@ internal sealed class LeaseLedger
         }
     }
 
-    /// <summary>Whether the lease on a slot has been held for longer than it may.</summary>
+    /// <summary>
+    /// Whether the lease on a slot has been held for longer than it may. Time in which the process stood still is nobody's fault.
+    /// </summary>
     public bool IsOverdue(LeaseSlot slot, TimeSpan threshold)
-        => _clock.Since(slot.RentedAt) >= (slot.Options?.ExpectedHold ?? threshold);
+    {
+        var limit = slot.Options?.ExpectedHold ?? threshold;
+        return _clock.Since(slot.RentedAt) >= limit && _clock.RunningSince(slot.RentedAt) >= limit;
+    }
 }

@@ -127,7 +127,7 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
         var patience = isSilence ? PoolSettings.ReturnPatience : left;
         try
         {
-            if (blocking ? look.Wait(patience, CancellationToken.None) : await ConnectionCare.IsOverAsync(look, patience, parts.Time, cancellationToken).ConfigureAwait(false))
+            if (blocking ? look.Wait(patience, CancellationToken.None) : await ConnectionCare.IsOverAsync(look, patience, parts.Clock, cancellationToken).ConfigureAwait(false))
             {
                 if (await look.ConfigureAwait(false))
                 {

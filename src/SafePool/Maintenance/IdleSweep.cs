@@ -214,7 +214,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
     {
         var generation = parts.Physicals.Generation;
         var look = _care.TryMakeFitAsync(connection, physical, flush, blocking: false).AsTask();
-        if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Time, CancellationToken.None).ConfigureAwait(false))
+        if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
         {
             slot.Prepare(site: default, options: null);
             (slot.Connection, slot.Generation) = (connection, generation);

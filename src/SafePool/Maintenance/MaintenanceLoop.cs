@@ -29,7 +29,11 @@ internal sealed class MaintenanceLoop : IDisposable
         }
     }
 
-    public void Start() => _timer.Change(Period, Period);
+    public void Start()
+    {
+        _clock.Promised = Period;
+        _timer.Change(Period, Period);
+    }
 
     /// <summary>The next tick comes after <paramref name="span"/>, unless somebody wakes it.</summary>
     public void Sleep(TimeSpan span)
@@ -37,6 +41,7 @@ internal sealed class MaintenanceLoop : IDisposable
         lock (_gate)
         {
             _isAsleep = true;
+            _clock.Promised = span;
             _clock.Suspend();
             _timer.Change(span, Period);
         }
@@ -50,18 +55,27 @@ internal sealed class MaintenanceLoop : IDisposable
             if (_isAsleep)
             {
                 _isAsleep = false;
+                _clock.Promised = Period;
                 _timer.Change(Period, Period);
             }
         }
     }
 
-    public void Dispose() => _timer.Dispose();
+    public void Dispose()
+    {
+        _clock.Promised = Timeout.InfiniteTimeSpan;
+        _timer.Dispose();
+    }
 
     private void Tick()
     {
         lock (_gate)
         {
-            _isAsleep = false;
+            if (_isAsleep)
+            {
+                _isAsleep = false;
+                _clock.Promised = Period;
+            }
         }
 
         if (_pool.TryGetTarget(out var pool))

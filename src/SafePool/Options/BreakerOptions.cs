@@ -31,8 +31,11 @@ public sealed class BreakerOptions
     }
 
     /// <summary>Gets or sets for how long opens may fail before rents fail at once.</summary>
-    /// <value>Default: 2 seconds. Range: zero (the first failure opens the circuit) to one day.</value>
-    /// <remarks>Counted from the beginning of the first open that failed; one that succeeds begins it anew.</remarks>
+    /// <value>Default: 2 seconds. Range: zero (the first refusal opens the circuit) to one day.</value>
+    /// <remarks>
+    /// Counted from the beginning of the first open that failed, without time in which the process was stopped; one that succeeds
+    /// begins it anew. Opens that heard nothing, as opposed to a no, count only when there were two in succession.
+    /// </remarks>
     public TimeSpan TripAfter
     {
         get => _tripAfter;

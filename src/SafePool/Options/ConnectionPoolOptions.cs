@@ -112,7 +112,11 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets or sets how long one attempt to open a connection may take, <see cref="PhysicalConnectionOpened"/> included.</summary>
     /// <value>Default: 3 seconds. Range: more than zero, up to 1,024 seconds.</value>
-    /// <remarks>On behalf of synchronous callers Npgsql counts it in whole seconds, rounded up.</remarks>
+    /// <remarks>
+    /// After it the attempt is over for the pool, also when a callback in it (a password provider, <see
+    /// cref="PhysicalConnectionOpened"/>) hangs and does not heed its token; what it brings later is closed.
+    /// On behalf of synchronous callers Npgsql counts it in whole seconds, rounded up.
+    /// </remarks>
     public TimeSpan ConnectTimeout
     {
         get => ConnectTimeoutSet ?? TimeSpan.FromSeconds(3);
@@ -224,7 +228,10 @@ public sealed class ConnectionPoolOptions
     }
 
     /// <summary>Gets or sets a hook that runs once on every new physical connection.</summary>
-    /// <remarks>If it throws, that open has failed. Do not close the connection in it.</remarks>
+    /// <remarks>
+    /// If it throws, or has not ended within <see cref="ConnectTimeout"/>, that open has failed and the connection is closed. Do not
+    /// close the connection in it.
+    /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? PhysicalConnectionOpened
     {
         get => _physicalConnectionOpened;
@@ -233,7 +240,9 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets or sets a hook that runs before every lease is handed out: tenant settings, <c>SET ROLE</c>, row-level security.</summary>
     /// <remarks>
-    /// If it throws, the connection is retired and the caller of the rent gets the exception. A synchronous rent blocks until it has ended.
+    /// If it throws, the connection is retired and the caller of the rent gets the exception. A synchronous rent blocks until it has
+    /// ended. When the budget of the rent is over, but not before two seconds, its token is cancelled
+    /// and it is not waited for any longer: the rent ends with a <see cref="TimeoutException"/>.
     /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseRented
     {
@@ -244,7 +253,7 @@ public sealed class ConnectionPoolOptions
     /// <summary>Gets or sets a hook that runs on the connection of every lease that comes back, before the session is reset.</summary>
     /// <remarks>
     /// A transaction that the lease left open is still open. If the hook throws, the connection is retired and the exception is logged; the caller
-    /// of <c>Dispose</c> does not see it. With an asynchronous return it has two seconds, like all of the return, before the session is ended.
+    /// of <c>Dispose</c> does not see it. It has two seconds, like all of the return; then its token is cancelled and the session is ended.
     /// </remarks>
     public Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning
     {

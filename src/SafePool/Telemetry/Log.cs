@@ -50,6 +50,9 @@ internal static partial class Log
     [LoggerMessage(115, LogLevel.Warning, "Pool '{PoolName}': the hook {Hook} threw; the connection was retired.")]
     public static partial void HookFailed(ILogger logger, string poolName, string hook, Exception error);
 
+    [LoggerMessage(119, LogLevel.Debug, "Pool '{PoolName}': an open that had been given up has ended after all; what it brought, if anything, is closed.")]
+    public static partial void OpenEndedLate(ILogger logger, string poolName, Exception? error);
+
     [LoggerMessage(120, LogLevel.Warning, "Pool '{PoolName}': {Missing}: something between drops start-up options (PgBouncer does). {Consequence} Set it on the server: {Cure}.")]
     public static partial void TimeoutNotInForce(ILogger logger, string poolName, string missing, string consequence, string cure);
 

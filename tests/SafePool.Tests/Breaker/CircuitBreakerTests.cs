@@ -137,6 +137,61 @@ public sealed class CircuitBreakerTests
     }
 
     [Fact]
+    public void TryTrip_OneOpenThatHeardNothing_DoesNotHoweverLongAgo()
+    {
+        var begun = _time.GetTimestamp();
+        _time.Advance(2 * _tripAfter);
+        _breaker.Failed(begun, isRefusal: false);
+        Assert.False(_breaker.TryTrip());
+
+        // Several that were under way at the same time are one.
+        _breaker.Failed(_time.GetTimestamp(), isRefusal: false);
+        _time.Advance(10 * _tripAfter);
+
+        Assert.False(_breaker.TryTrip());
+        Assert.Equal(CircuitState.Closed, _breaker.State);
+    }
+
+    [Fact]
+    public void TryTrip_TwoInSuccessionThatHeardNothing_Does()
+    {
+        for (var i = 0; i < 2; i++)
+        {
+            Assert.False(_breaker.TryTrip());
+            var begun = _time.GetTimestamp();
+            _time.Advance(_tripAfter);
+            _breaker.Failed(begun, isRefusal: false);
+            _time.Advance(_first);
+        }
+
+        Assert.True(_breaker.TryTrip());
+    }
+
+    [Fact]
+    public void TryTrip_ASuccessBetweenTwoThatHeardNothing_DoesNot()
+    {
+        for (var i = 0; i < 2; i++)
+        {
+            _breaker.Answered();
+            var begun = _time.GetTimestamp();
+            _time.Advance(_tripAfter);
+            _breaker.Failed(begun, isRefusal: false);
+            _time.Advance(_first);
+        }
+
+        Assert.False(_breaker.TryTrip());
+    }
+
+    [Fact]
+    public void TryTrip_OneRefusalAmongThoseThatHeardNothing_Does()
+    {
+        _breaker.Failed(_time.GetTimestamp(), isRefusal: true);
+        _time.Advance(_tripAfter);
+
+        Assert.True(_breaker.TryTrip());
+    }
+
+    [Fact]
     public void TryTrip_OneOpenThatTookLongToFail_CountsFromItsBeginning()
     {
         var begun = _time.GetTimestamp();

@@ -164,9 +164,11 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         await using var scene = await SceneAsync();
         var settings = ConnectionPoolOptionsValidator.Settle(
             new ConnectionPoolOptions { ConnectionString = scene.Forwarder.ConnectionString(servers.First.ConnectionString) });
-        var physicals = new PhysicalConnections(settings, new PoolClock(TimeProvider.System));
+        var clock = new PoolClock(TimeProvider.System);
+        var physicals = new PhysicalConnections(settings, clock);
         await using var source = new NpgsqlConnectionSource(settings, new ServerPath(), physicals, TimeProvider.System, NullLogger.Instance);
-        var own = (await source.OpenAsync(blocking: false, Cancellation)).Connection;
+        using var attempt = new OpenAttempt(settings, clock, place: 0, isBlocking: false, static _ => { }, Cancellation);
+        var own = (await source.OpenAsync(attempt)).Connection;
         await using var stranger = await Stranger.AtAsync(servers.Second, own.ProcessID);
 
         scene.Forwarder.LeadTo(servers.Second.Port, servers.First.Port);

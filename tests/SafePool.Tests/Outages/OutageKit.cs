@@ -8,6 +8,7 @@ namespace SafePool.Tests.Outages;
 internal static class OutageKit
 {
     public const int QuarantineEnded = 113;
+    public const int OpenEndedLate = 119;
     public const int Broken = 125;
     public const int OpensFail = 127;
     public const int CircuitOpened = 128;

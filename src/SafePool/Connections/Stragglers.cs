@@ -1,0 +1,52 @@
+using Npgsql;
+
+namespace SafePool.Connections;
+
+/// <summary>Opens connections beside the pool, which may call the user as well: what does not heed its token is not waited for.</summary>
+internal static class Stragglers
+{
+    /// <summary>Over soon after the token was cancelled, in any case; what is brought later is disposed of.</summary>
+    /// <param name="open">Opens something; runs on a thread of the thread pool, and may hold it up.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="OperationCanceledException">The token was cancelled, whether <paramref name="open"/> has ended or not.</exception>
+    public static async Task<T> OpenAsync<T>(Func<Task<T>> open, TimeProvider time, CancellationToken cancellationToken)
+        where T : IAsyncDisposable
+    {
+        var opening = Task.Run(open, CancellationToken.None);
+        try
+        {
+            return await opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!opening.IsCompleted)
+        {
+            return await EndAsync(opening, time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<T> EndAsync<T>(Task<T> opening, TimeProvider time, CancellationToken cancellationToken)
+        where T : IAsyncDisposable
+    {
+        try
+        {
+            return await opening.WaitAsync(OpenAttempt.Grace, time, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (TimeoutException) when (!opening.IsCompleted)
+        {
+            _ = DisposeLateAsync(opening);
+            throw new OperationCanceledException(
+                "A callback that ConfigureDataSource has set hangs: it has not ended, and does not heed its token.", cancellationToken);
+        }
+    }
+
+    private static async Task DisposeLateAsync<T>(Task<T> opening)
+        where T : IAsyncDisposable
+    {
+        await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (opening.IsCompletedSuccessfully)
+        {
+            var late = await opening.ConfigureAwait(false);
+            await late.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+}
