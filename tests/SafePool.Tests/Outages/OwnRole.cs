@@ -26,6 +26,9 @@ internal sealed class OwnRole : IAsyncDisposable
     /// <param name="connections">-1 for no limit.</param>
     public Task LimitAsync(string kind, int connections) => _outside.DoAsync($"ALTER {kind} {_name} CONNECTION LIMIT {connections}");
 
+    /// <summary>Whether the database lets anybody new in.</summary>
+    public Task AllowConnectionsAsync(bool allow) => _outside.DoAsync($"ALTER DATABASE {_name} ALLOW_CONNECTIONS {allow}");
+
     /// <summary>Makes it a member of another role.</summary>
     public Task GrantAsync(string role) => _outside.DoAsync($"GRANT {role} TO {_name}");
 
