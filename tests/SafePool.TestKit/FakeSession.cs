@@ -48,6 +48,16 @@ public sealed class FakeSession(Socket socket, CancellationToken over) : IDispos
         await SendMessageAsync('E', [.. Encoding.UTF8.GetBytes($"SFATAL\0VFATAL\0C{sqlState}\0M{text}\0"), 0]);
     }
 
+    /// <summary>Reads what the client says first in TLS, and answers with a fatal alert.</summary>
+    public async Task AlertAsync(byte description)
+    {
+        var record = new byte[5];
+        await _stream.ReadExactlyAsync(record, over);
+        await _stream.ReadExactlyAsync(new byte[BinaryPrimitives.ReadUInt16BigEndian(record.AsSpan(3))], over);
+        await SendAsync(0x15, 3, 3, 0, 2, 2, description);
+        await SilenceAsync();
+    }
+
     /// <summary>Says nothing for as long as the client stays.</summary>
     public async Task SilenceAsync()
     {

@@ -42,8 +42,12 @@ internal sealed class Outage(PoolParts parts)
                 Answered();
                 break;
             case OpenFailureKind.FaultHere:
-                // It proves nothing about the server. If it was the probe, the next one asks.
-                parts.Breaker.PutOffProbe();
+                // It proves nothing about the server. A probe that met it has not found the server either: the next one comes after a pause, as ever.
+                if (parts.Breaker.IsOpen)
+                {
+                    parts.Breaker.Failed(begunAt);
+                }
+
                 break;
             default:
                 if (parts.Breaker.Failed(begunAt))

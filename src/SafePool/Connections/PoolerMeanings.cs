@@ -9,7 +9,7 @@ internal static class PoolerMeanings
             "It takes no such start-up parameter. Remove it from the connection string (Options, Search Path) and set it on the server, with ALTER ROLE … SET; " +
             "for the pool's own timeouts, Timeouts = Auto does without it.",
         PoolerErrorKind.Full =>
-            "It serves as many clients as it may. Raise its limit (PgBouncer: max_client_conn; Supavisor: pool_size, max clients; Odyssey: client_max, pool_size), " +
+            "It serves as many clients as it may. Raise max_client_conn in its configuration (Supavisor, Odyssey: pool_size, client_max), " +
             "or lower MaxSize here, times the number of processes.",
         PoolerErrorKind.Busy => "It lets in only so many connections in a given time. Lower MaxConcurrentOpens, or keep connections longer (IdleTimeout, MaxLifetime).",
         PoolerErrorKind.NoServerInTime =>

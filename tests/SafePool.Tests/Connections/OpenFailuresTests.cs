@@ -167,7 +167,7 @@ public sealed class OpenFailuresTests
         "a provider that wraps that its service is away" => Provider(new InvalidOperationException("no token", new HttpRequestException("503"))),
         "all hosts refuse the password" => new AggregateException(_wrongPassword, Answer("28000")),
         "one host refuses the password, one is away" => new AggregateException(_wrongPassword, _refused),
-        "one host refuses the password, one is a fault here" => new AggregateException(new ArgumentException(), _wrongPassword),
+        "one host refuses the password, one is a fault here" => new AggregateException(new ArgumentException("Host"), _wrongPassword),
         "the same, wrapped" => new NpgsqlException("Unable to connect", new AggregateException(_wrongPassword, _refused)),
         _ => throw new ArgumentOutOfRangeException(nameof(what), what, null),
     };

@@ -17,13 +17,13 @@ public sealed class ClosedDatabaseTests(QuietServer quiet) : IClassFixture<Quiet
         await own.AllowConnectionsAsync(false);
         await using var server = await CreateAsync(own);
 
-        var waiting = server.Pool.RentAsync(Cancellation).AsTask();
+        var waiting = server.UseAsync(Cancellation);
         await Eventually.True(() => server.Snapshot.LastConnectError is not null, "it was refused");
         Assert.Contains("55000", server.Snapshot.LastConnectError!.Message, StringComparison.Ordinal);
         Assert.False(waiting.IsCompleted);
         await own.AllowConnectionsAsync(true);
 
-        await (await waiting).DisposeAsync();
+        await waiting;
     }
 
     [Fact]
@@ -61,13 +61,13 @@ public sealed class ClosedDatabaseTests(QuietServer quiet) : IClassFixture<Quiet
         await OutageKit.PassAsync(TimeSpan.FromSeconds(1.1), Cancellation);
         await gateway.Bouncer!.CommandAsync("DISABLE postgres", Cancellation);
 
-        var waiting = server.Pool.RentAsync(Cancellation).AsTask();
+        var waiting = server.UseAsync(Cancellation);
         await Eventually.True(() => server.Snapshot.LastConnectError is not null, "it was refused");
         Assert.Contains("is disabled", server.Snapshot.LastConnectError!.Message, StringComparison.Ordinal);
         Assert.False(waiting.IsCompleted);
         await gateway.Bouncer!.CommandAsync("ENABLE postgres", Cancellation);
 
-        await (await waiting).DisposeAsync();
+        await waiting;
         Assert.Equal(CircuitState.Closed, server.Snapshot.Circuit);
         await held.ReturnAllAsync();
     }

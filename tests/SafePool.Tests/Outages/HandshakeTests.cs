@@ -49,13 +49,13 @@ public sealed class HandshakeTests : IAsyncLifetime
         await using var fake = FakeServer.Start(session => StepAsync(session, step));
         await using var server = await CreateAsync(fake, encryption);
 
-        var error = await Assert.ThrowsAsync<CircuitOpenException>(() => RentAsync(server));
+        var error = await Assert.ThrowsAsync<CircuitOpenException>(() => UseAsync(server));
 
         Assert.NotNull(error.InnerException);
         var began = TimeProvider.System.GetTimestamp();
         for (var i = 0; i < 100; i++)
         {
-            await Assert.ThrowsAsync<CircuitOpenException>(() => RentAsync(server));
+            await Assert.ThrowsAsync<CircuitOpenException>(() => UseAsync(server));
         }
 
         Assert.InRange(TimeProvider.System.GetElapsedTime(began), TimeSpan.Zero, TimeSpan.FromSeconds(2));
@@ -97,23 +97,21 @@ public sealed class HandshakeTests : IAsyncLifetime
 
         for (var i = 0; i < 3; i++)
         {
-            var error = await Assert.ThrowsAsync<NpgsqlException>(() => RentAsync(server));
+            var error = await Assert.ThrowsAsync<NpgsqlException>(() => UseAsync(server));
             Assert.Contains(words, error.ToString(), StringComparison.Ordinal);
         }
 
         Assert.Equal((CircuitState.Closed, 0), (server.Snapshot.Circuit, server.Logged(OutageKit.OpensFail)));
     }
 
-    private static Task<Lease> RentAsync(PoolOnServer server) => server.Pool.RentAsync(Cancellation).AsTask().WaitAsync(_soon, TimeProvider.System, Cancellation);
+    private static Task UseAsync(PoolOnServer server) => server.UseAsync(Cancellation).WaitAsync(_soon, TimeProvider.System, Cancellation);
 
     private static async Task<TimeSpan> TimeAsync(PoolOnServer server)
     {
         var began = TimeProvider.System.GetTimestamp();
-        await Assert.ThrowsAnyAsync<PoolException>(() => RentAsync(server));
+        await Assert.ThrowsAnyAsync<PoolException>(() => UseAsync(server));
         return TimeProvider.System.GetElapsedTime(began);
     }
-
-    private static Task AlertAsync(FakeSession session, byte description) => session.SendAsync(0x15, 3, 3, 0, 2, 2, description);
 
     private static bool WantsEncryption(FakeSession session) => BinaryPrimitives.ReadInt32BigEndian(session.Startup.AsSpan(4)) == SslRequest;
 
@@ -155,13 +153,13 @@ public sealed class HandshakeTests : IAsyncLifetime
                 await session.SilenceAsync();
                 break;
             case "internal error in TLS":
-                await AlertAsync(session, 80);
+                await session.AlertAsync(80);
                 break;
             case "handshake failure in TLS":
-                await AlertAsync(session, 40);
+                await session.AlertAsync(40);
                 break;
             case "protocol version in TLS":
-                await AlertAsync(session, 70);
+                await session.AlertAsync(70);
                 break;
             case "certificate that nobody trusts":
                 await session.EncryptAsync(_certificate);

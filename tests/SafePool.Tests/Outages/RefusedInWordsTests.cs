@@ -55,16 +55,16 @@ public sealed class RefusedInWordsTests : IAsyncLifetime
         var full = new FullPooler(0, Port(), state, words);
         await using var fake = FakeServer.Start(full.ServeAsync);
         await using var server = await CreateAsync(fake, options => options.AcquireTimeout = TimeSpan.FromSeconds(30));
-        var waiting = server.Pool.RentAsync(Cancellation).AsTask();
+        var waiting = server.UseAsync(Cancellation);
         await Eventually.True(() => full.Refused > 0, "it was refused");
         Assert.False(waiting.IsCompleted);
 
         full.Room = 100;
-        await (await waiting).DisposeAsync();
+        await waiting;
 
         full.Room = 0;
         server.Pool.Clear();
-        var error = await Assert.ThrowsAsync<CircuitOpenException>(async () => await server.Pool.RentAsync(Cancellation));
+        var error = await Assert.ThrowsAsync<CircuitOpenException>(() => server.UseAsync(Cancellation));
         Assert.Contains(words, error.ToString(), StringComparison.Ordinal);
         full.Room = 100;
         await Eventually.True(() => server.Snapshot.Circuit == CircuitState.Closed, "the circuit closes by itself");
@@ -85,7 +85,7 @@ public sealed class RefusedInWordsTests : IAsyncLifetime
         await using var server = await CreateAsync(fake, options => options.AcquireTimeout = TimeSpan.FromMinutes(1));
 
         var error = await Assert.ThrowsAnyAsync<NpgsqlException>(
-            async () => await server.Pool.RentAsync(Cancellation).AsTask().WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Cancellation));
+            () => server.UseAsync(Cancellation).WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Cancellation));
 
         Assert.Contains(words, error.Message, StringComparison.Ordinal);
         Assert.Equal(CircuitState.Closed, server.Snapshot.Circuit);
