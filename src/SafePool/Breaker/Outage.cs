@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
@@ -10,9 +11,10 @@ namespace SafePool.Breaker;
 /// <param name="parts">The pool.</param>
 internal sealed class Outage(PoolParts parts)
 {
-    /// <summary>Whether those who wait need not hear of it, because waiting cures it.</summary>
+    /// <summary>Whether those who wait need not hear of it, because waiting may cure it.</summary>
     public bool IsRiddenThrough(Exception error)
-        => parts.Breaker.IsEnabled ? SqlStates.IsCuredByWaiting(error) : SqlStates.IsServerFull(error);
+        => parts.Breaker.IsEnabled ? SqlStates.IsCuredByWaiting(error)
+            : SqlStates.IsServerFull(error) || (OpenFailures.IsRefusedForNow(error) && parts.Gate.Read().Connections > 0);
 
     /// <summary>An open has failed.</summary>
     /// <param name="error">With this.</param>
@@ -20,24 +22,40 @@ internal sealed class Outage(PoolParts parts)
     /// <param name="counts">What there is now, without it.</param>
     public void Failed(Exception error, long begunAt, GateCounts counts)
     {
-        if (SqlStates.IsServerFull(error) && (counts.Connections > 0 || !parts.Breaker.IsEnabled))
+        if (IsLimit(error, counts))
         {
             // Those that it has serve on, so this is no outage.
             Answered();
             if (parts.Room.Refused(counts, begunAt))
             {
                 parts.Recorder.Record(FlightEventKind.ServerFull);
-                _ = SayWhoFillsTheServerAsync(counts.Connections);
+                _ = SayWhoFillsTheServerAsync(counts.Connections, OpenFailures.AnswerIn(error)!);
             }
+
+            return;
         }
-        else if (!SqlStates.IsCuredByWaiting(error))
+
+        switch (OpenFailures.KindOf(error))
         {
-            // The server is there, and says no.
-            Answered();
-        }
-        else if (parts.Breaker.Failed(begunAt, isRefusal: !SqlStates.IsSilence(error)))
-        {
-            Log.OpensFail(parts.Logger, parts.Settings.Name, parts.Breaker.RetryAfter.TotalSeconds, error);
+            case OpenFailureKind.RefusedForGood:
+                // The server is there, and says no.
+                Answered();
+                break;
+            case OpenFailureKind.FaultHere:
+                // It proves nothing about the server. A probe that met it has not found the server either: the next one comes after a pause, as ever.
+                if (parts.Breaker.IsOpen)
+                {
+                    parts.Breaker.Failed(begunAt, isRefusal: false);
+                }
+
+                break;
+            default:
+                if (parts.Breaker.Failed(begunAt, isRefusal: !SqlStates.IsSilence(error)))
+                {
+                    Log.OpensFail(parts.Logger, parts.Settings.Name, parts.Breaker.RetryAfter.TotalSeconds, error);
+                }
+
+                break;
         }
     }
 
@@ -72,6 +90,10 @@ internal sealed class Outage(PoolParts parts)
         Log.CircuitOpened(parts.Logger, parts.Settings.Name, parts.Breaker.FailingFor.TotalSeconds, waiting, parts.Opens.LastFailure);
     }
 
+    /// <summary>Whether somebody has refused one more connection to a pool that can go on with those that it has.</summary>
+    private bool IsLimit(Exception error, GateCounts counts)
+        => counts.Connections > 0 ? OpenFailures.IsRefusedForNow(error) : !parts.Breaker.IsEnabled && SqlStates.IsServerFull(error);
+
     private void Answered()
     {
         var wasFailing = parts.Breaker.IsFailing;
@@ -87,9 +109,10 @@ internal sealed class Outage(PoolParts parts)
         }
     }
 
-    private async Task SayWhoFillsTheServerAsync(int limit)
+    private async Task SayWhoFillsTheServerAsync(int limit, PostgresException answer)
     {
         var census = await parts.Source.TakeCensusAsync().ConfigureAwait(false);
-        Log.ServerFull(parts.Logger, parts.Settings.Name, limit, parts.Settings.MaxSize, census?.ToString() ?? "It could not be asked who uses the rest.");
+        var who = census?.ToString() ?? "It could not be asked who uses the rest.";
+        Log.ServerFull(parts.Logger, parts.Settings.Name, limit, parts.Settings.MaxSize, $"{answer.SqlState}: {answer.MessageText}", who);
     }
 }

@@ -3,7 +3,7 @@ using SafePool.Maintenance;
 
 namespace SafePool.Breaker;
 
-/// <summary>How many connections the server has room for, as far as it has told by refusing one (53300).</summary>
+/// <summary>How many connections the server has room for, as far as it has told by refusing one (53300, or whatever else it has answered).</summary>
 /// <remarks>
 /// A pool that has connections keeps serving from those, and tries for one more after a pause: it begins at one second, doubles with every refusal, and begins anew
 /// when one more was granted. Thread-safety: every member may be called from any thread.

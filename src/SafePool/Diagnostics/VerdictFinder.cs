@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Errors;
 
@@ -96,11 +97,15 @@ internal static class VerdictFinder
         var opens = facts.Opens;
         var unopened = facts.Counts.Vacant + facts.Counts.Opening;
         var verdict = opens.LastError is { } error && (unopened > 0 || opens.SinceLastError < _recently)
-            ? SqlStates.IsServerFull(error) ? PoolVerdict.ServerFull : PoolVerdict.ServerUnreachable
+            ? IsFull(error, facts.Counts) ? PoolVerdict.ServerFull : PoolVerdict.ServerUnreachable
             : facts.Counts.Quarantined > 0 ? PoolVerdict.ServerUnreachable
             : PoolVerdict.SlowConnects;
         return (verdict, unopened + facts.Counts.Quarantined, []);
     }
+
+    /// <summary>Who refuses one more, in whatever words, while others serve on, is full.</summary>
+    private static bool IsFull(Exception error, GateCounts counts)
+        => SqlStates.IsServerFull(error) || (counts.Connections > 0 && OpenFailures.IsRefusedForNow(error));
 
     private static int Rank(PoolVerdict verdict) => verdict switch
     {

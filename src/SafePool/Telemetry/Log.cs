@@ -113,8 +113,8 @@ internal static partial class Log
     [LoggerMessage(132, LogLevel.Warning, "Pool '{PoolName}': an idle connection did not answer, so all older ones are retired.")]
     public static partial void ProbeFailed(ILogger logger, string poolName);
 
-    [LoggerMessage(133, LogLevel.Warning, "Pool '{PoolName}': the server has no room for more than {Limit} of its {MaxSize} connections, and it serves from those. {Census}")]
-    public static partial void ServerFull(ILogger logger, string poolName, int limit, int maxSize, string census);
+    [LoggerMessage(133, LogLevel.Warning, "Pool '{PoolName}': the server has no room for more than {Limit} of its {MaxSize} connections ({Answer}), and it serves from those. {Census}")]
+    public static partial void ServerFull(ILogger logger, string poolName, int limit, int maxSize, string answer, string census);
 
     [LoggerMessage(134, LogLevel.Information, "Pool '{PoolName}': the server has room for {MaxSize} connections again.")]
     public static partial void ServerHasRoom(ILogger logger, string poolName, int maxSize);

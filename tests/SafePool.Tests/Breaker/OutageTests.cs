@@ -302,6 +302,49 @@ public sealed class OutageTests
         await Assert.ThrowsAsync<PostgresException>(() => scripted.BeginRent());
     }
 
+    /// <summary>What goes wrong in this process proves nothing about the server: nobody may believe that it is back, nor that it is gone.</summary>
+    [Fact]
+    public async Task CircuitIsOpen_AProbeMeetsAFaultOfThisProcess_StaysOpenAndGoesOnProbing()
+    {
+        await using var scripted = await OpenCircuitAsync();
+        var fault = new InvalidOperationException("the vault is sealed");
+        scripted.Source.FailOpensWith = fault;
+
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return scripted.Snapshot.LastConnectError == fault;
+            },
+            "a probe has met it");
+
+        await scripted.UntilAsync(pool => pool.Opening == 0);
+        Assert.NotEqual(CircuitState.Closed, scripted.Snapshot.Circuit);
+        scripted.Source.FailOpensWith = null;
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return scripted.Snapshot.Circuit == CircuitState.Closed;
+            },
+            "another probe has found the server");
+    }
+
+    [Fact]
+    public async Task RentAsync_AFaultOfThisProcess_SurfacesAtOnceAndIsNoOutage()
+    {
+        await using var scripted = ScriptedPool.Create(options => options.Breaker.TripAfter = TimeSpan.FromSeconds(1));
+        scripted.Source.FailOpensWith = new ArgumentException("no such key");
+
+        for (var i = 0; i < 5; i++)
+        {
+            await Assert.ThrowsAsync<ArgumentException>(() => scripted.BeginRent());
+            scripted.Tick(10);
+        }
+
+        Assert.Equal(CircuitState.Closed, scripted.Snapshot.Circuit);
+    }
+
     /// <summary>A full server has answered too: the circuit closes, and that is said like any other change.</summary>
     [Fact]
     public async Task CircuitIsOpen_TheServerIsBackAndFull_ClosesAndSaysSo()

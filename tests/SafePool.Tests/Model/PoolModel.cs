@@ -80,7 +80,7 @@ internal sealed class PoolModel : IAsyncDisposable
                 break;
             case MoveKind.OpenFails when _pool.Source.PendingOpens > 0:
                 _failuresDue++;
-                _pool.Source.FailNextOpen(new NpgsqlException("scripted"));
+                _pool.Source.FailNextOpen(OpenErrors.ForGood());
                 break;
             case MoveKind.LoseIdle:
                 _pool.Source.LoseAtRest();

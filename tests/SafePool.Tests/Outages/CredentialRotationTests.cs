@@ -100,7 +100,7 @@ public sealed class CredentialRotationTests : IAsyncLifetime
         AssertSilent(server);
     }
 
-    /// <summary>A vault that does not answer is no server that is gone: what it threw is what the caller needs to see.</summary>
+    /// <summary>A vault that is sealed is no server that is gone: what it threw is what the caller needs to see.</summary>
     [Fact]
     [Trait("Conformance", "102")]
     public async Task PasswordProvider_Throws_SurfacesAtOnceAndIsNoOutage()
@@ -119,6 +119,23 @@ public sealed class CredentialRotationTests : IAsyncLifetime
         await server.UseAsync(Cancellation);
     }
 
+    /// <summary>A service that gives out tokens has outages too.</summary>
+    [Fact]
+    public async Task PasswordProvider_ItsServiceIsAwayForAMoment_IsRiddenThrough()
+    {
+        await using var server = await CreateAsync("app", tripAfter: TimeSpan.FromSeconds(30));
+        await server.UseAsync(Cancellation);
+        server.Pool.Clear();
+        _secret = "away";
+
+        var waiting = server.Pool.RentAsync(Cancellation).AsTask();
+        await Eventually.True(() => server.Snapshot.LastConnectError is not null, "the provider was asked");
+        Assert.False(waiting.IsCompleted);
+        _secret = First;
+
+        await (await waiting).DisposeAsync();
+    }
+
     private Task<PoolOnServer> CreateAsync(string role, bool periodic = false, TimeSpan? tripAfter = null)
         => PoolOnServer.CreateAsync(
             options =>
@@ -135,7 +152,12 @@ public sealed class CredentialRotationTests : IAsyncLifetime
     private void UsePeriodically(NpgsqlDataSourceBuilder builder)
         => builder.UsePeriodicPasswordProvider((_, _) => ValueTask.FromResult(Secret()), TimeSpan.FromMilliseconds(50), TimeSpan.FromMilliseconds(50));
 
-    private string Secret() => _secret == "throw" ? throw new InvalidOperationException("the vault is sealed") : _secret;
+    private string Secret() => _secret switch
+    {
+        "throw" => throw new InvalidOperationException("the vault is sealed"),
+        "away" => throw new HttpRequestException("503 Service Unavailable"),
+        var secret => secret,
+    };
 
     private async Task RotateAsync(string role, string secret, bool periodic)
     {

@@ -32,6 +32,9 @@ internal sealed class OwnRole : IAsyncDisposable
     public async Task<int> CountSessionsAsync()
         => (int)await _outside.AskAsync<long>($"SELECT count(*) FROM pg_stat_activity WHERE usename = '{_name}'");
 
+    /// <summary>Whether the database lets anybody new in.</summary>
+    public Task AllowConnectionsAsync(bool allow) => _outside.DoAsync($"ALTER DATABASE {_name} ALLOW_CONNECTIONS {allow}");
+
     /// <summary>Makes it a member of another role.</summary>
     public Task GrantAsync(string role) => _outside.DoAsync($"GRANT {role} TO {_name}");
 

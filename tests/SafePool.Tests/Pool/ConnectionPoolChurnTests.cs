@@ -53,7 +53,7 @@ public sealed class ConnectionPoolChurnTests(ITestOutputHelper output)
     public async Task Churn_TheServerRefusesEverything_EveryGaugeReturnsToZero()
     {
         await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.MaxConcurrentOpens) = (MaxSize, 2));
-        scripted.Source.FailOpensWith = new NpgsqlException("refused");
+        scripted.Source.FailOpensWith = OpenErrors.ForGood();
 
         var rents = await Task.WhenAll(Enumerable.Range(0, 200).Select(_ => Task.Run(FailAsync, TestContext.Current.CancellationToken)));
 
@@ -144,7 +144,7 @@ public sealed class ConnectionPoolChurnTests(ITestOutputHelper output)
                 scripted.Pool.Clear();
                 break;
             case < 4:
-                scripted.Source.FailOpensWith = new NpgsqlException("refused");
+                scripted.Source.FailOpensWith = OpenErrors.ForGood();
                 break;
             case < 20:
                 scripted.Source.FailOpensWith = null;

@@ -90,7 +90,7 @@ public sealed class ConnectionPoolUpkeepTests
     public async Task Maintenance_TheMinimumCannotBeOpened_TriesLessAndLessOftenAndRecovers()
     {
         await using var scripted = ScriptedPool.Create(options => options.MinSize = 1);
-        scripted.Source.FailOpensWith = new NpgsqlException("refused");
+        scripted.Source.FailOpensWith = OpenErrors.ForGood();
 
         for (var second = 0; second < 60; second++)
         {

@@ -47,6 +47,54 @@ public sealed class PoolerErrorsTests
         Assert.Null(PoolerErrors.Explain(error));
     }
 
+    [Theory]
+    [InlineData("XX000", "MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to pool_size", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("XX000", "(EMAXCONNSESSION) max clients reached in session mode - max clients are limited to pool_size: 15", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("XX000", "(EMAXCONN) max client connections reached, limit: 200", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("XX000", "Max client connections reached", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("XX000", "(ECHECKOUTTIMEOUT) unable to check out connection from the pool after 15000ms in Transaction mode", nameof(PoolerErrorKind.NoServerInTime), true)]
+    [InlineData("XX000", "Tenant or user not found", nameof(PoolerErrorKind.UnknownTenant), true)]
+    [InlineData("XX000", "(ENOTFOUND) tenant/user app.xyz not found", nameof(PoolerErrorKind.UnknownTenant), true)]
+    [InlineData("XX000", "(ENOIDENTIFIER) no tenant identifier provided (external_id or sni_hostname required)", nameof(PoolerErrorKind.TenantMissing), false)]
+    [InlineData("XX000", "(ESSLREQUIRED) SSL connection is required for user: app", nameof(PoolerErrorKind.EncryptionRequired), false)]
+    [InlineData("53300", "too many client tcp connections (global client_max)", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("53300", "too many active clients for user (pool_size for user app.app reached 5)", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("08006", "failed to get remote server connection", nameof(PoolerErrorKind.NoServerInTime), true)]
+    [InlineData("08006", "failed to connect to remote server s3f2a", nameof(PoolerErrorKind.ServerLost), true)]
+    [InlineData("58000", "could not get connection from the pool - AllServersDown", nameof(PoolerErrorKind.NoServerInTime), true)]
+    [InlineData("58000", "No pool configured for database: \"app\", user: \"app\"", nameof(PoolerErrorKind.UnknownDatabase), false)]
+    [InlineData("58000", "connection pool for user \"app\" and database \"app\" is down", nameof(PoolerErrorKind.ServerLost), true)]
+    [InlineData("58000", "pool: checkout timeout", nameof(PoolerErrorKind.NoServerInTime), true)]
+    [InlineData("58006", "pooler is shut down now", nameof(PoolerErrorKind.Disabled), true)]
+    [InlineData("XX000", "password authentication failed for user 'app'", nameof(PoolerErrorKind.AuthenticationFailed), false)]
+    [InlineData("XX000", "Too many connections to this endpoint. Please try again later.", nameof(PoolerErrorKind.Busy), true)]
+    [InlineData("XX000", "unsupported startup parameter: statement_timeout. Please use unpooled connection", nameof(PoolerErrorKind.StartupParameterRefused), false)]
+    [InlineData("08000", "Timed-out waiting to acquire database connection.", nameof(PoolerErrorKind.NoServerInTime), true)]
+    [InlineData("ZZ999", "The maximum number of client connections to the proxy exceeded 1000.", nameof(PoolerErrorKind.Full), true)]
+    [InlineData("28000", "The IAM authentication failed because of too many competing requests.", nameof(PoolerErrorKind.Busy), true)]
+    [InlineData("0A000", "Feature not supported: RDS Proxy currently doesn\u2019t support the option statement_timeout.", nameof(PoolerErrorKind.StartupParameterRefused), false)]
+    public void KindOf_WordsOfOtherPoolers_AreToldApart(string state, string text, string kind, bool isCurable)
+    {
+        var error = Error(state, text);
+
+        Assert.Equal(kind, PoolerErrors.KindOf(error).ToString());
+        Assert.Equal(isCurable, PoolerErrors.IsCurable(error));
+        Assert.Contains(text, PoolerErrors.Explain(error)!.Message, StringComparison.Ordinal);
+        Assert.Equal(kind == nameof(PoolerErrorKind.Full), SqlStates.IsServerFull(PoolerErrors.Explain(error)!));
+    }
+
+    [Theory]
+    [InlineData("a*", "a", true)]
+    [InlineData("a*", "", false)]
+    [InlineData("*b*", "abc", true)]
+    [InlineData("a*b*c", "a-b-c", true)]
+    [InlineData("a*b*c", "a-c", false)]
+    [InlineData("ab*b", "ab", false)]
+    [InlineData("ab", "AB", true)]
+    [InlineData("ab", "abc", false)]
+    public void Fits_AStar_StandsForAnything(string pattern, string text, bool fits)
+        => Assert.Equal(fits, new PoolerWord(PoolerErrorKind.Full, [], pattern).Fits("XX000", text));
+
     [Fact]
     public void KindOf_AnErrorThatIsNoAnswer_IsNoPoolers()
         => Assert.Null(PoolerErrors.IsCurable(new NpgsqlException("Failed to connect", new TimeoutException())));
