@@ -87,6 +87,8 @@ public sealed class ConnectionPool : IConnectionPool
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
+        _parts.Failures.Replace = _opener.Replace;
+        _parts.Failures.ReadOnly.AskIdle = new IdleRole(_parts, _resting, _returner).AskAsync;
         _pause = new PoolPause(_parts, _opener);
         _closing = new PoolClosing(_parts);
         _serverDesk = new ServerDesk(_parts);
@@ -101,6 +103,7 @@ public sealed class ConnectionPool : IConnectionPool
         if (_source is { } source)
         {
             ThreadPool.UnsafeQueueUserWorkItem(static source => source.Dispose(), source, preferLocal: false);
+            ThreadPool.UnsafeQueueUserWorkItem(static parts => parts.Leave(), _parts, preferLocal: false);
         }
     }
 
@@ -414,7 +417,7 @@ public sealed class ConnectionPool : IConnectionPool
             return false;
         }
 
-        LivePools.Remove(_parts.Telemetry);
+        _parts.Leave();
         _closing.Close();
         _loop.Dispose();
         _opener.Dispose();

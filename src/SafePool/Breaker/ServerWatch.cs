@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Failures;
 using SafePool.Telemetry;
 
 namespace SafePool.Breaker;
@@ -45,7 +46,7 @@ internal sealed class ServerWatch
         if (!_parts.Gate.IsClosed && _opener.TryRetireAll(Volatile.Read(ref _generation)))
         {
             _parts.Recorder.Record(FlightEventKind.ServerLost);
-            Log.ServerLost(_parts.Logger, _parts.Settings.Name, error);
+            Log.ServerLost(_parts.Logger, _parts.Settings.Name, FatalErrors.Describe(error), error);
         }
     }
 }

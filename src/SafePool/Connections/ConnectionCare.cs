@@ -32,7 +32,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
     }
 
     /// <summary>Waits for a look, but only so long.</summary>
-    public static async ValueTask<bool> IsOverAsync(Task<bool> look, TimeSpan patience, TimeProvider time, CancellationToken cancellationToken)
+    public static async ValueTask<bool> IsOverAsync(Task look, TimeSpan patience, TimeProvider time, CancellationToken cancellationToken)
     {
         try
         {

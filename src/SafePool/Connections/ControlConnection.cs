@@ -281,7 +281,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             unpooled.TargetSessionAttributes = null;
         }
 
-        return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString);
+        return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString, DataSourceUse.Control);
     }
 
     private static async Task<bool> CallAsync(NpgsqlConnection server, string sql, CancellationToken cancellationToken)

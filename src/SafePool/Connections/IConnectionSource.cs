@@ -99,6 +99,15 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <param name="lost">Called when it has gone, from any thread. Held weakly: the caller keeps the delegate.</param>
     bool KeepWatching(Action<Exception> lost);
 
+    /// <summary>Whether a session that was opened now would be on a standby: opens one beside the pool, and closes it. Null when none could be opened.</summary>
+    Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => Task.FromResult<bool?>(null);
+
+    /// <summary>Whether the session of an open connection is on a standby. Null when it does not say; never throws what the server says.</summary>
+    Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => Task.FromResult<bool?>(null);
+
+    /// <summary>From the next <see cref="Clear"/> on there is room for so many connections. False when there is already.</summary>
+    bool TryBeginGrowing(int maxSize) => false;
+
     /// <summary>Ends that, and the session it takes; the next <see cref="KeepWatching"/> begins anew.</summary>
     ValueTask StopWatchingAsync();
 

@@ -20,8 +20,9 @@ internal sealed class LeaseTimeouts(PoolSettings settings, ServerPath path)
     {
         var sets = string.Join(" || ", Wanted(options).Select(timeout => SetConfig(timeout, isLocal: false)));
         var sql = string.Create(CultureInfo.InvariantCulture, $"SELECT CASE WHEN pg_backend_pid() = {backendId} THEN {sets} END");
-        var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
+        var command = Housekeeping.Command(sql, connection);
         await using var disposal = command.ConfigureAwait(false);
+        command.CommandTimeout = _patience;
         return (blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(CancellationToken.None).ConfigureAwait(false)) is string;
     }
 
@@ -48,7 +49,7 @@ internal sealed class LeaseTimeouts(PoolSettings settings, ServerPath path)
     {
         try
         {
-            var command = new NpgsqlCommand(sql, transaction.Connection, transaction);
+            var command = Housekeeping.Command(sql, transaction.Connection, transaction);
             await using var disposal = command.ConfigureAwait(false);
             _ = blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
         }

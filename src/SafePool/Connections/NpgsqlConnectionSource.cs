@@ -12,8 +12,6 @@ namespace SafePool.Connections;
 /// <summary>Governs one <see cref="NpgsqlDataSource"/> through its public API (design decision D1).</summary>
 internal sealed class NpgsqlConnectionSource : IConnectionSource
 {
-    // Npgsql answers a text-format export where it asked for binary by breaking the connection, and only this one.
-    private const string BreakingCopy = "COPY (SELECT 1) TO STDOUT";
     private const string Nothing = ";";
 
     // DISCARD ALL without what would pull prepared statements from under Npgsql.
@@ -33,6 +31,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ServerDataSource _server;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
+    private readonly FreshSession _fresh;
     private readonly TimeSpan _connectTimeout;
 
     public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
@@ -43,12 +42,13 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
+        _fresh = new FreshSession(settings, _server);
     }
 
     // Of the data source, because the user may have changed it while that was built.
     public string? ApplicationName => ApplicationNames.Of(_server.Current.ConnectionString);
 
-    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
+    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString, DataSourceUse use) => ServerDataSource.Build(settings, connectionString, use);
 
     public bool IsEnlisting => _server.IsEnlisting;
 
@@ -137,8 +137,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
-        var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
+        var command = Housekeeping.Command(sql, connection);
         await using var disposal = command.ConfigureAwait(false);
+        command.CommandTimeout = _patience;
         if (blocking)
         {
             command.ExecuteNonQuery();
@@ -225,6 +226,12 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool KeepWatching(Action<Exception> lost) => _control.KeepOpen(_opening.NewestHost, lost);
 
+    public Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => _fresh.IsOnStandbyAsync(cancellationToken);
+
+    public Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => FreshSession.IsOnStandbyAsync(connection);
+
+    public bool TryBeginGrowing(int maxSize) => _server.TryBeginGrowing(maxSize);
+
     public ValueTask StopWatchingAsync() => _control.CloseAsync();
 
     public void Clear()
@@ -270,7 +277,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         {
             try
             {
-                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
+                using var neverMade = connection.BeginBinaryExport(Housekeeping.BreakingCopy);
             }
             catch (ArgumentException)
             {

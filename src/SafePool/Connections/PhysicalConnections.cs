@@ -102,7 +102,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         RequireCare();
     }
 
-    public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
+    /// <summary>Whether it is too old, or of a generation that was retired: then it is about to be ended, and nobody gets it.</summary>
+    public bool IsExpired(PhysicalConnection physical) => physical.Generation != _generation || clock.Exact >= physical.ExpiresAt;
 
     /// <summary>Changes how long those that are opened from now on may live, and how quiet any may be before it is asked.</summary>
     public void Apply(PoolSettings settings) => _settings = settings;
