@@ -146,7 +146,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     /// <remarks>
     /// <para>
     /// <see cref="NpgsqlConnection.WaitAsync(CancellationToken)"/> alone waits for ever when something in between has gone deaf, and breaks its connection when it is cancelled within a millisecond of the rent. This one first sends what waits
-    /// to be sent, so it may be cancelled at any time, and asks for a sign of life after each <paramref name="signOfLife"/>. The server has two seconds to answer, and Npgsql two more to give up.
+    /// to be sent, so it may be cancelled at any time, and asks for a sign of life after each <paramref name="signOfLife"/>. The server has two seconds to answer, and Npgsql takes up to <see cref="ConnectionPoolOptions.ConnectTimeout"/> more to give up.
     /// </para>
     /// <para>What arrived is told by <see cref="NpgsqlConnection.Notification"/>; it may come back without anything having arrived.</para>
     /// </remarks>

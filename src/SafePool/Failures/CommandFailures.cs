@@ -26,9 +26,6 @@ internal static class CommandFailures
     [ThreadStatic]
     private static WeakReference<SessionFailures>? _failing;
 
-    /// <summary>Whether anybody listens; for the test that nobody does without a pool.</summary>
-    public static bool IsListening => Volatile.Read(ref _listener) is not null;
-
     /// <summary>Begins to tell a pool of what fails on connections of the data source with this name.</summary>
     public static void Add(string dataSource, SessionFailures pool)
     {

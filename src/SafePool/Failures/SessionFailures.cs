@@ -63,13 +63,11 @@ internal sealed class SessionFailures(PoolParts parts)
     /// <summary>Retires every session of a generation, unless somebody did, or this error did a moment ago.</summary>
     public void Retire(int generation, string sqlState, string reason, bool grows)
     {
-        if (generation != parts.Physicals.Generation || !_pauses.TryBegin(sqlState, grows, out var pause) || !parts.Physicals.TryAdvance(generation))
+        if (generation != parts.Physicals.Generation || !_pauses.TryBegin(sqlState, grows, out var pause) || !parts.Physicals.TryRetire(generation))
         {
             return;
         }
 
-        // What is idle is of the old generation until it is ended: whoever takes it in between finds that out.
-        parts.Physicals.RequireCare();
         Volatile.Write(ref _retiredAt, parts.Clock.Exact);
         ThreadPool.UnsafeQueueUserWorkItem(static state => state.Self.Finish(state.SqlState, state.Reason, state.Pause), (Self: this, SqlState: sqlState, Reason: reason, Pause: pause), preferLocal: false);
     }
