@@ -51,7 +51,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     /// <summary>Has room for a larger pool from the next <see cref="Clear"/> on. False when it has already.</summary>
     public bool TryBeginGrowing(int maxSize)
     {
-        // Npgsql's limit is for good. It leaves some room from the start, so that growing a little renews nothing.
+        // Npgsql's limit is for good.
         lock (_gate)
         {
             if (maxSize + ConnectionStringReader.LeastHeadroom <= _shallHold)

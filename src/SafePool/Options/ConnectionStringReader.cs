@@ -10,8 +10,11 @@ namespace SafePool.Options;
 /// </remarks>
 internal sealed class ConnectionStringReader
 {
-    /// <summary>What Npgsql's own pool has room for beyond <c>MaxSize</c>, at least, so that nothing ever queues inside Npgsql, not even beside a user's <c>Clone()</c>.</summary>
-    public const int LeastHeadroom = 10;
+    /// <summary>What Npgsql's own pool must have room for beyond <c>MaxSize</c>, so that nothing queues inside Npgsql, not even beside a user's <c>Clone()</c>.</summary>
+    public const int LeastHeadroom = 2;
+
+    // What it has room for when it is built: a pool that grows by eight renews nothing.
+    private const int Headroom = 10;
 
     private const string MaximumPoolSize = "Maximum Pool Size";
     private const string MinimumPoolSize = "Minimum Pool Size";
@@ -46,7 +49,7 @@ internal sealed class ConnectionStringReader
     public string Database => _builder.Database ?? _builder.Username ?? "postgres";
 
     /// <summary>The limit of Npgsql's own pool for a pool of this size.</summary>
-    public static int DriverPoolSize(int maxSize) => maxSize + LeastHeadroom;
+    public static int DriverPoolSize(int maxSize) => maxSize + Headroom;
 
     public static ConnectionStringReader? TryRead(ConnectionPoolOptions options, Faults faults)
     {
@@ -99,7 +102,7 @@ internal sealed class ConnectionStringReader
         {
             // The data source says what they are to be.
             MinPoolSize = 0,
-            MaxPoolSize = LeastHeadroom,
+            MaxPoolSize = Headroom,
             ConnectionLifetime = 0,
             Timeout = TimeoutForEachHost(connectTimeout),
             NoResetOnClose = Reset == SessionReset.Rollback,
