@@ -58,7 +58,8 @@ public sealed class StalePlanTests
             await WarmAsync(server, table);
             await table.AlterAsync();
             Assert.True(await FailsAsync(server, table));
-            Assert.Equal(migration, server.Logs.Entries.Count(entry => entry.EventId.Id == Retired));
+            var retired = migration;
+            await Eventually.True(() => server.Logs.Entries.Count(entry => entry.EventId.Id == Retired) == retired, "the sessions are retired");
             Assert.False(await FailsAsync(server, table));
             await Outages.OutageKit.PassAsync(TimeSpan.FromSeconds(1.1), Cancellation);
         }

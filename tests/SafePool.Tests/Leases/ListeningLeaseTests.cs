@@ -45,7 +45,7 @@ public sealed class ListeningLeaseTests
             var begun = TimeProvider.System.GetTimestamp();
             var error = await Assert.ThrowsAsync<NpgsqlException>(() => lease.WaitAsync(TimeSpan.FromSeconds(1), Cancellation));
 
-            Assert.Contains("no sign of life within 2 s", error.Message, StringComparison.Ordinal);
+            Assert.Contains("no sign of life within 2.0 s", error.Message, StringComparison.Ordinal);
             Assert.InRange(TimeProvider.System.GetElapsedTime(begun), TimeSpan.FromSeconds(0.9), TimeSpan.FromSeconds(8));
             proxy.Resume();
         }
