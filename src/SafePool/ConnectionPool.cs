@@ -93,6 +93,8 @@ public sealed class ConnectionPool : IConnectionPool
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode, watch, _quiet);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
+        _parts.Failures.Replace = _opener.Replace;
+        _parts.Failures.ReadOnly.AskIdle = new IdleRole(_parts, _resting, _returner).AskAsync;
         _pause = new PoolPause(_parts, _opener, watch);
         _closing = new PoolClosing(_parts, watch);
         _serverDesk = new ServerDesk(_parts);
@@ -107,6 +109,7 @@ public sealed class ConnectionPool : IConnectionPool
         if (_source is { } source)
         {
             ThreadPool.UnsafeQueueUserWorkItem(static source => source.Dispose(), source, preferLocal: false);
+            ThreadPool.UnsafeQueueUserWorkItem(static parts => parts.Leave(), _parts, preferLocal: false);
         }
     }
 
@@ -420,7 +423,7 @@ public sealed class ConnectionPool : IConnectionPool
             return false;
         }
 
-        LivePools.Remove(_parts.Telemetry);
+        _parts.Leave();
         _closing.Close();
         _parts.Loop.Dispose();
         _opener.Dispose();

@@ -142,6 +142,27 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
         }
     }
 
+    /// <summary>Waits until a notification or notice arrives, and makes sure meanwhile that the server is still there.</summary>
+    /// <remarks>
+    /// <para>
+    /// <see cref="NpgsqlConnection.WaitAsync(CancellationToken)"/> alone waits for ever when something in between has gone deaf, and breaks its connection when it is cancelled within a millisecond of the rent. This one first sends what waits
+    /// to be sent, so it may be cancelled at any time, and asks for a sign of life after each <paramref name="signOfLife"/>. The server has two seconds to answer, and Npgsql takes up to <see cref="ConnectionPoolOptions.ConnectTimeout"/> more to give up.
+    /// </para>
+    /// <para>What arrived is told by <see cref="NpgsqlConnection.Notification"/>; it may come back without anything having arrived.</para>
+    /// </remarks>
+    /// <param name="signOfLife">How long it may be silent before the server is asked. More than zero, up to one day.</param>
+    /// <param name="cancellationToken">Ends the wait; the lease is as good as before.</param>
+    /// <returns>A task that ends when something has arrived.</returns>
+    /// <exception cref="NpgsqlException">The connection is dead: the server gave no sign of life, or closed it.</exception>
+    /// <exception cref="ObjectDisposedException">The lease was returned.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="signOfLife"/> is out of range.</exception>
+    public Task WaitAsync(TimeSpan signOfLife, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(signOfLife, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(signOfLife, TimeSpan.FromDays(1));
+        return new NotificationWait(this, signOfLife).RunAsync(cancellationToken);
+    }
+
     /// <summary>Returns the lease. Cancels what still runs on it, rolls back an open transaction, resets the session.</summary>
     /// <remarks>
     /// Blocks only for words with the server (to roll back an open transaction, under <c>Reset = Strict</c>) and for hooks, and for no longer than two seconds: what has not ended by then goes

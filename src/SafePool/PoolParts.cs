@@ -3,6 +3,7 @@ using SafePool.Admission;
 using SafePool.Breaker;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Failures;
 using SafePool.Leaks;
 using SafePool.Leases;
 using SafePool.Maintenance;
@@ -23,15 +24,17 @@ internal sealed class PoolParts
         TimeProvider time,
         Func<PhysicalConnections, IConnectionSource>? sourceFactory)
     {
-        _settings = settings;
-        Logger = logger;
         Telemetry = new PoolTelemetry(this);
+        LivePools.Reserve(Telemetry, settings.Name);
+        _settings = settings = settings with { DataSourceName = Telemetry.Name };
+        Logger = logger;
         Clock = new PoolClock(time);
         Loop = new MaintenanceLoop(pool, Clock);
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
         Timeouts = new LeaseTimeouts(settings, Path);
-        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
+        Failures = new SessionFailures(this);
+        Source = sourceFactory?.Invoke(Physicals) ?? MakeSource(settings, time, logger);
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Breaker = new CircuitBreaker(settings.Breaker, Clock);
         Room = new ServerRoom(Gate, Clock);
@@ -48,7 +51,7 @@ internal sealed class PoolParts
         Vitals = new PoolVitals(Clock);
         Peak = new PeakUse(Clock);
         Watch.LookForMeters();
-        LivePools.Add(Telemetry, settings.Name);
+        LivePools.Show(Telemetry);
     }
 
     /// <summary>Puts other settings in force, for those who keep a copy too. One caller at a time.</summary>
@@ -116,4 +119,28 @@ internal sealed class PoolParts
     public PeakUse Peak { get; }
 
     public PoolTelemetry Telemetry { get; }
+
+    public SessionFailures Failures { get; }
+
+    /// <summary>Nothing that the process keeps refers to the pool any more.</summary>
+    public void Leave()
+    {
+        CommandFailures.Remove(Failures);
+        LivePools.Remove(Telemetry);
+    }
+
+    private NpgsqlConnectionSource MakeSource(PoolSettings settings, TimeProvider time, ILogger logger)
+    {
+        CommandFailures.Add(settings.DataSourceName, Failures);
+        try
+        {
+            return new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
+        }
+        catch
+        {
+            // It calls the user.
+            Leave();
+            throw;
+        }
+    }
 }

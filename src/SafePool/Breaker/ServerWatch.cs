@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Failures;
 using SafePool.Leases;
 using SafePool.Telemetry;
 
@@ -162,7 +163,7 @@ internal sealed class ServerWatch
         if (!_parts.Gate.IsClosed && _opener.TryRetireAll(generation))
         {
             _parts.Recorder.Record(FlightEventKind.ServerLost);
-            Log.ServerLost(_parts.Logger, _parts.Settings.Name, error);
+            Log.ServerLost(_parts.Logger, _parts.Settings.Name, FatalErrors.Describe(error), error);
         }
 
         _parts.Gate.EndRelief();

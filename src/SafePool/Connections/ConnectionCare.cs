@@ -33,7 +33,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
     }
 
     /// <summary>Waits for a look, but only so long, while the process runs.</summary>
-    public static async ValueTask<bool> IsOverAsync(Task<bool> look, TimeSpan patience, PoolClock clock, CancellationToken cancellationToken)
+    public static async ValueTask<bool> IsOverAsync<T>(Task<T> look, TimeSpan patience, PoolClock clock, CancellationToken cancellationToken)
     {
         try
         {

@@ -130,6 +130,13 @@ internal sealed class ConnectionOpener : IDisposable
         return isFirst;
     }
 
+    /// <summary>Ends what is idle of a generation that has ended, and opens what is wanted.</summary>
+    public void Replace()
+    {
+        _resting.Empty();
+        Pump();
+    }
+
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
 

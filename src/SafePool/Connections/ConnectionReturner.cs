@@ -1,5 +1,6 @@
 using SafePool.Diagnostics;
 using SafePool.Enlistments;
+using SafePool.Failures;
 using SafePool.Leases;
 using SafePool.Options;
 using SafePool.Telemetry;
@@ -16,6 +17,9 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, EnlistedPlaces enlisted)
 {
+    // When a lease began is known to a quarter of a second.
+    private static readonly TimeSpan _justBefore = TimeSpan.FromSeconds(1);
+
     private readonly ConnectionCloser _closer = new(parts, enlisted);
     private readonly Quarantine _quarantine = new(parts);
 
@@ -155,7 +159,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
             else
             {
                 parts.Recorder.Record(FlightEventKind.Broken, slot.Place, site: slot.Site);
-                Log.Broken(parts.Logger, parts.Settings.Name);
+                Log.Broken(parts.Logger, parts.Settings.Name, FatalErrors.Describe(within: parts.Clock.Since(slot.RentedAt) + _justBefore));
             }
         }
 

@@ -237,7 +237,7 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             unpooled.TargetSessionAttributes = null;
         }
 
-        return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString);
+        return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString, DataSourceUse.Control);
     }
 
     /// <param name="IsConclusive">The right server has answered.</param>

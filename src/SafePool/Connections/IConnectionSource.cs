@@ -102,6 +102,15 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <remarks>Disposing the source ends it too, and closes the connection: a pool that was dropped has nobody else who would.</remarks>
     Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken);
 
+    /// <summary>Whether a session that was opened now would be on a standby: opens one beside the pool, and closes it. Null when none could be opened.</summary>
+    Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => Task.FromResult<bool?>(null);
+
+    /// <summary>Whether the session of an open connection is on a standby. Null when it does not say; never throws what the server says.</summary>
+    Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => Task.FromResult<bool?>(null);
+
+    /// <summary>From the next <see cref="Clear"/> on there is room for so many connections. False when there is already.</summary>
+    bool TryBeginGrowing(int maxSize) => false;
+
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
     void Clear();
 }

@@ -116,7 +116,7 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         }
 
         // Outside of the lock: it calls the user.
-        var fresh = ServerDataSource.Build(settings, new NpgsqlConnectionStringBuilder(text) { Pooling = false }.ConnectionString);
+        var fresh = ServerDataSource.Build(settings, new NpgsqlConnectionStringBuilder(text) { Pooling = false }.ConnectionString, DataSourceUse.Knock);
         lock (_gate)
         {
             // One that is not used, or not any more, has nothing open and needs no end: its connections are their own.

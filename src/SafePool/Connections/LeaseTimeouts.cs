@@ -21,8 +21,9 @@ internal sealed class LeaseTimeouts(PoolSettings settings, ServerPath path)
         var sets = string.Join(" || ", Wanted(options).Select(timeout => SetConfig(timeout, isLocal: false)));
         var isServer = session.Server is { } server ? string.Create(CultureInfo.InvariantCulture, $" AND {ServerIdentity.Sql} = {server.StartedAt}") : "";
         var sql = string.Create(CultureInfo.InvariantCulture, $"SELECT CASE WHEN pg_backend_pid() = {session.ProcessId ?? 0}{isServer} THEN {sets} END");
-        var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
+        var command = Housekeeping.Command(sql, connection);
         await using var disposal = command.ConfigureAwait(false);
+        command.CommandTimeout = _patience;
         return (blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(CancellationToken.None).ConfigureAwait(false)) is string;
     }
 
@@ -49,7 +50,7 @@ internal sealed class LeaseTimeouts(PoolSettings settings, ServerPath path)
     {
         try
         {
-            var command = new NpgsqlCommand(sql, transaction.Connection, transaction);
+            var command = Housekeeping.Command(sql, transaction.Connection, transaction);
             await using var disposal = command.ConfigureAwait(false);
             _ = blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
         }

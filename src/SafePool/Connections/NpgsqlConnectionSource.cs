@@ -12,8 +12,6 @@ namespace SafePool.Connections;
 /// <summary>Governs one <see cref="NpgsqlDataSource"/> through its public API (design decision D1).</summary>
 internal sealed class NpgsqlConnectionSource : IConnectionSource
 {
-    // Npgsql answers a text-format export where it asked for binary by breaking the connection, and only this one.
-    private const string BreakingCopy = "COPY (SELECT 1) TO STDOUT";
     private const string Nothing = ";";
 
     // DISCARD ALL without what would pull prepared statements from under Npgsql.
@@ -34,6 +32,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ServerDataSource _server;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
+    private readonly FreshSession _fresh;
     private readonly TimeSpan _connectTimeout;
 
     public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
@@ -44,12 +43,13 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
+        _fresh = new FreshSession(settings, _server);
     }
 
     // Of the data source, because the user may have changed it while that was built.
     public string? ApplicationName => ApplicationNames.Of(_server.Current.ConnectionString);
 
-    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
+    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString, DataSourceUse use) => ServerDataSource.Build(settings, connectionString, use);
 
     public bool IsEnlisting => _server.IsEnlisting;
 
@@ -138,8 +138,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking)
     {
-        var command = new NpgsqlCommand(sql, connection) { CommandTimeout = _patience };
+        var command = Housekeeping.Command(sql, connection);
         await using var disposal = command.ConfigureAwait(false);
+        command.CommandTimeout = _patience;
         if (blocking)
         {
             command.ExecuteNonQuery();
@@ -246,6 +247,12 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
+    public Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => _fresh.IsOnStandbyAsync(cancellationToken);
+
+    public Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => FreshSession.IsOnStandbyAsync(connection);
+
+    public bool TryBeginGrowing(int maxSize) => _server.TryBeginGrowing(maxSize);
+
     public void Clear()
     {
         _server.Clear();
@@ -289,7 +296,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         {
             try
             {
-                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
+                using var neverMade = connection.BeginBinaryExport(Housekeeping.BreakingCopy);
             }
             catch (ArgumentException)
             {

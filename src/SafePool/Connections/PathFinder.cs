@@ -108,7 +108,7 @@ internal sealed class PathFinder(
             // When it is given up nobody waits for it to say goodbye.
             CancellationTimeout = -1,
         };
-        return ServerDataSource.Build(settings, unpooled.ConnectionString);
+        return ServerDataSource.Build(settings, unpooled.ConnectionString, DataSourceUse.Survey);
     }
 
     private void Report(PathKind kind, TimeoutWay way, string missing, bool isFound)

@@ -20,6 +20,8 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     private volatile string _text;
     private volatile bool _isEnlisting;
     private volatile bool _shallEnlist;
+    private volatile int _size;
+    private volatile int _shallHold;
     private bool _isDisposed;
 
     public ServerDataSource(PoolSettings settings, ServerPath path)
@@ -28,7 +30,8 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
         _path = path;
         _text = settings.DataSourceString;
         _isEnlisting = _shallEnlist = settings.EnlistsAtOnce;
-        _current = Build(settings, _text, _isEnlisting);
+        _size = _shallHold = ConnectionStringReader.DriverPoolSize(settings.MaxSize);
+        _current = Build(settings, _text, _isEnlisting, _size);
     }
 
     public NpgsqlDataSource Current => _current;
@@ -40,15 +43,26 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     /// <remarks>Not before there was a rent within one: Npgsql then looks for a transaction at every open, though the pool has done so.</remarks>
     public bool IsEnlisting => _shallEnlist;
 
-    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString)
-    {
-        var builder = new NpgsqlDataSourceBuilder(connectionString);
-        settings.ConfigureDataSource?.Invoke(builder);
-        return builder.Build();
-    }
+    public static NpgsqlDataSource Build(PoolSettings settings, string connectionString, DataSourceUse use) => Housekeeping.Build(settings, connectionString, use);
 
     /// <summary>Enlists from the next <see cref="Clear"/> on. False when it does already.</summary>
     public bool TryBeginEnlisting() => !_shallEnlist && (_shallEnlist = true);
+
+    /// <summary>Has room for a larger pool from the next <see cref="Clear"/> on. False when it has already.</summary>
+    public bool TryBeginGrowing(int maxSize)
+    {
+        // Npgsql's limit is for good.
+        lock (_gate)
+        {
+            if (maxSize + ConnectionStringReader.LeastHeadroom <= _shallHold)
+            {
+                return false;
+            }
+
+            _shallHold = ConnectionStringReader.DriverPoolSize(maxSize);
+            return true;
+        }
+    }
 
     /// <summary>Goes on with another string while the path is unknown. False when somebody has changed something since <paramref name="seen"/>.</summary>
     public bool TryReplace(NpgsqlDataSource seen, string text) => TryChange(text, () => _current == seen && !_path.IsKnown);
@@ -64,7 +78,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     public void Clear()
     {
         var text = _path.ForbidsReset ? WithoutReset(_text) : _text;
-        if ((text == _text && _isEnlisting == _shallEnlist) || !TryChange(text, () => _text != text || _isEnlisting != _shallEnlist, enlists: _shallEnlist))
+        if (!IsOutdated(text) || !TryChange(text, () => IsOutdated(text), enlists: _shallEnlist))
         {
             _current.Clear();
         }
@@ -90,8 +104,14 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
         return _current.DisposeAsync();
     }
 
-    private static NpgsqlDataSource Build(PoolSettings settings, string text, bool enlists)
-        => Build(settings, enlists ? new NpgsqlConnectionStringBuilder(text) { Enlist = true }.ConnectionString : text);
+    private static NpgsqlDataSource Build(PoolSettings settings, string text, bool enlists, int size)
+    {
+        // Equal bounds switch Npgsql's pruning off and open nothing.
+        var builder = new NpgsqlConnectionStringBuilder(text) { MinPoolSize = size, MaxPoolSize = size, Enlist = enlists };
+        return Build(settings, builder.ConnectionString, DataSourceUse.Pool);
+    }
+
+    private bool IsOutdated(string text) => _text != text || _isEnlisting != _shallEnlist || _size != _shallHold;
 
     private static string WithoutReset(string text) => new NpgsqlConnectionStringBuilder(text) { NoResetOnClose = true }.ConnectionString;
 
@@ -100,7 +120,8 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
     {
         // Outside of the lock: it calls the user.
         enlists |= _isEnlisting;
-        var fresh = text == _text && enlists == _isEnlisting ? null : Build(_settings, text, enlists);
+        var size = _shallHold;
+        var fresh = text == _text && enlists == _isEnlisting && size == _size ? null : Build(_settings, text, enlists, size);
         var obsolete = fresh;
         var isDone = false;
         lock (_gate)
@@ -109,7 +130,7 @@ internal sealed class ServerDataSource : IAsyncDisposable, IDisposable
             {
                 if (fresh is not null)
                 {
-                    (obsolete, _current, _text, _isEnlisting) = (_current, fresh, text, enlists);
+                    (obsolete, _current, _text, _isEnlisting, _size) = (_current, fresh, text, enlists, size);
                 }
 
                 // Last: whoever sees that the path is known sees its data source.

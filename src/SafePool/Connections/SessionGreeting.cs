@@ -103,12 +103,11 @@ internal sealed class SessionGreeting(PoolSettings settings)
     private async ValueTask<string?> AskAsync(
         NpgsqlConnection connection, string question, string? parameter, bool blocking, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand(question, connection)
-        {
-            // For those who block: nobody can cancel them.
-            CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds),
-        };
+        var command = Housekeeping.Command(question, connection);
         await using var disposal = command.ConfigureAwait(false);
+
+        // For those who block: nobody can cancel them.
+        command.CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds);
         if (parameter is not null)
         {
             command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = parameter });

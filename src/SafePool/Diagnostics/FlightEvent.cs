@@ -33,6 +33,7 @@ internal enum FlightEventKind
     ServerFull,
     ProbeFailed,
     PoolClosed,
+    SessionsRetired,
 }
 
 /// <summary>One event: plain values only, so that recording it allocates nothing.</summary>

@@ -22,6 +22,12 @@ internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener, U
         lock (_turn)
         {
             (var settings, result) = Reconfiguration.Merge(parts.Settings, wish(parts.Settings));
+            if (parts.Source.TryBeginGrowing(settings.MaxSize))
+            {
+                // Before any place is added: Npgsql would make an open wait that it has no room for.
+                opener.RetireAll();
+            }
+
             parts.Apply(settings);
         }
 

@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.Runtime.CompilerServices;
 using Npgsql;
 
@@ -35,7 +36,7 @@ public sealed class ConnectionPoolOptions
     }
 
     /// <summary>Gets or sets the Npgsql connection string. Required.</summary>
-    /// <remarks>It never appears in a message, a log line or a metric. <c>Pooling=false</c>, <c>Multiplexing=true</c> and <c>Keepalive</c> are refused.</remarks>
+    /// <remarks>It never appears in a message, a log line or a metric. <c>Pooling=false</c> and <c>Multiplexing=true</c> are refused. <c>Keepalive</c> is Npgsql's own, beside the pool: see docs/tuning.md.</remarks>
     public string ConnectionString
     {
         get => _connectionString;
@@ -261,6 +262,20 @@ public sealed class ConnectionPoolOptions
         set => _leaseReturning = Unfrozen(value);
     }
 
+    /// <summary>Gets the SQLSTATEs that tell that the sessions of the pool are wrong for their purpose: when a command fails with one, every connection is retired, once.</summary>
+    /// <value>Default: none. Five digits or capital letters each, such as <c>25006</c>. Frozen with the other options.</value>
+    /// <remarks>
+    /// <para>
+    /// The idle ones at once, the leased ones when they come back; whoever retries after that meets a new session. The same SQLSTATE retires nothing again within a second, and when new sessions fail with it too the
+    /// pauses grow to half a minute: a query that always fails does not make the pool open connections for ever.
+    /// </para>
+    /// <para>
+    /// Two need not be named. A plan that an <c>ALTER TABLE</c> has made stale (0A000, "cached plan must not change result type") retires the sessions always; 25006 when they turn out to be on a standby and a new one
+    /// would not be. Needs meters (<c>System.Diagnostics.Metrics.Meter.IsSupported</c>), which are on by default.
+    /// </para>
+    /// </remarks>
+    public ISet<string> RetireOn { get; private set; } = new HashSet<string>(StringComparer.Ordinal);
+
     /// <summary>Gets when a lease counts as held for too long, what is written down about it, and what is done about it.</summary>
     public LeakOptions Leaks { get; }
 
@@ -288,7 +303,14 @@ public sealed class ConnectionPoolOptions
 
     internal SessionReset? ResetSet { get; private set; }
 
-    internal void Freeze() => _frozen = true;
+    internal void Freeze()
+    {
+        _frozen = true;
+        if (!RetireOn.IsReadOnly)
+        {
+            RetireOn = new ReadOnlySet<string>(RetireOn);
+        }
+    }
 
     internal T Unfrozen<T>(T value, [CallerMemberName] string option = "")
         => _frozen

@@ -99,6 +99,7 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 PhysicalConnectionOpened = options.PhysicalConnectionOpened,
                 LeaseRented = options.LeaseRented,
                 LeaseReturning = options.LeaseReturning,
+                RetireOn = ChosenSqlStates.Of(options),
                 Leaks = LeakSettings.Of(options.Leaks),
                 Breaker = BreakerSettings.Of(options.Breaker),
             };
@@ -119,6 +120,7 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
         faults.UnlessDefined(nameof(options.Timeouts), options.Timeouts);
         faults.UnlessWithin(nameof(options.ProbeAfterIdle), options.ProbeAfterIdle, TimeSpan.FromSeconds(1), OneDay, orInfinite: true);
         faults.UnlessWithin(nameof(options.ProbeAfterQuiet), options.ProbeAfterQuiet, MaintenanceLoop.Period, OneDay, orInfinite: true);
+        ChosenSqlStates.Check(options, faults);
         LeakSettings.Check(options.Leaks, faults);
         BreakerSettings.Check(options.Breaker, faults);
         faults.UnlessServerTimeout(nameof(options.StatementTimeout), options.StatementTimeout);

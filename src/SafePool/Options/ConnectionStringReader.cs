@@ -1,6 +1,5 @@
 using System.Globalization;
 using Npgsql;
-using SafePool.Admission;
 
 namespace SafePool.Options;
 
@@ -11,8 +10,11 @@ namespace SafePool.Options;
 /// </remarks>
 internal sealed class ConnectionStringReader
 {
-    // Above the largest MaxSize, which may change, so that nothing ever queues inside Npgsql, not even beside a user's Clone().
-    private const int DriverPoolSize = AdmissionGate.MostPlaces + 100;
+    /// <summary>What Npgsql's own pool must have room for beyond <c>MaxSize</c>, so that nothing queues inside Npgsql, not even beside a user's <c>Clone()</c>.</summary>
+    public const int LeastHeadroom = 2;
+
+    // What it has room for when it is built: a pool that grows by eight renews nothing.
+    private const int Headroom = 10;
 
     private const string MaximumPoolSize = "Maximum Pool Size";
     private const string MinimumPoolSize = "Minimum Pool Size";
@@ -45,6 +47,9 @@ internal sealed class ConnectionStringReader
     public bool EnlistsAtOnce => Enlist && Says("Enlist");
 
     public string Database => _builder.Database ?? _builder.Username ?? "postgres";
+
+    /// <summary>The limit of Npgsql's own pool for a pool of this size.</summary>
+    public static int DriverPoolSize(int maxSize) => maxSize + Headroom;
 
     public static ConnectionStringReader? TryRead(ConnectionPoolOptions options, Faults faults)
     {
@@ -95,11 +100,10 @@ internal sealed class ConnectionStringReader
             : SessionTimeoutOptions.Strip(_builder.Options);
         var builder = new NpgsqlConnectionStringBuilder(_builder.ConnectionString)
         {
-            // Equal bounds switch Npgsql's pruning off and open nothing.
-            MinPoolSize = DriverPoolSize,
-            MaxPoolSize = DriverPoolSize,
+            // The data source says what they are to be.
+            MinPoolSize = 0,
+            MaxPoolSize = Headroom,
             ConnectionLifetime = 0,
-            KeepAlive = 0,
             Timeout = TimeoutForEachHost(connectTimeout),
             NoResetOnClose = Reset == SessionReset.Rollback,
             // SafePool looks for an ambient transaction itself, once per rent, so Npgsql need not: until there has been one.
@@ -138,11 +142,6 @@ internal sealed class ConnectionStringReader
         if (_builder.Multiplexing)
         {
             faults.Add("ConnectionString says Multiplexing=true: a multiplexed connection belongs to no lease. Remove it.");
-        }
-
-        if (_builder.KeepAlive != 0)
-        {
-            faults.Add($"ConnectionString says Keepalive={_builder.KeepAlive}: Npgsql would break idle connections behind the pool's back. Remove it, or use 'TCP Keepalive=true'.");
         }
     }
 

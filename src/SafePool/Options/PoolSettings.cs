@@ -13,6 +13,9 @@ internal sealed record PoolSettings
 
     public required string Name { get; init; }
 
+    /// <summary>What Npgsql's meter calls it: <see cref="Name"/>, once the pool has made that unique in the process.</summary>
+    public string DataSourceName { get => field ?? Name; init; }
+
     /// <summary>As given, without what it says about the pool. Holds the password.</summary>
     public required string ConnectionText { get; init; }
 
@@ -66,6 +69,8 @@ internal sealed record PoolSettings
 
     public required Func<NpgsqlConnection, CancellationToken, ValueTask>? LeaseReturning { get; init; }
 
+    public required ChosenSqlStates RetireOn { get; init; }
+
     public required LeakSettings Leaks { get; init; }
 
     public required BreakerSettings Breaker { get; init; }
@@ -103,6 +108,7 @@ internal sealed record PoolSettings
             LeaseRented = LeaseRented,
             LeaseReturning = LeaseReturning,
         };
+        RetireOn.WriteTo(options);
         Leaks.WriteTo(options.Leaks);
         Breaker.WriteTo(options.Breaker);
         return options;

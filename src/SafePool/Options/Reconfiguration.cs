@@ -29,6 +29,7 @@ internal static class Reconfiguration
         Fixed(nameof(ConnectionPoolOptions.PhysicalConnectionOpened), settings => settings.PhysicalConnectionOpened),
         Fixed(nameof(ConnectionPoolOptions.LeaseRented), settings => settings.LeaseRented),
         Fixed(nameof(ConnectionPoolOptions.LeaseReturning), settings => settings.LeaseReturning),
+        Live(nameof(ConnectionPoolOptions.RetireOn), settings => settings.RetireOn, (to, from) => to with { RetireOn = from.RetireOn }),
         OfLeaks(nameof(LeakOptions.Threshold), leaks => leaks.Threshold, (to, from) => to with { Threshold = from.Threshold }),
         OfLeaks(nameof(LeakOptions.BusyThreshold), leaks => leaks.BusyThresholdSet, (to, from) => to with { BusyThresholdSet = from.BusyThresholdSet }),
         OfLeaks(nameof(LeakOptions.Tracking), leaks => leaks.Tracking, (to, from) => to with { Tracking = from.Tracking }),

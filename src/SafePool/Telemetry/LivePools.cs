@@ -8,14 +8,23 @@ internal static class LivePools
     private static readonly Lock _gate = new();
     private static readonly List<WeakReference<PoolTelemetry>> _pools = [];
 
-    /// <summary>Lists a pool, under its name or, while another live pool has that, with "-2", "-3" and so on.</summary>
-    public static void Add(PoolTelemetry pool, string name)
+    /// <summary>Names a pool: by its name or, while another live pool has that, with "-2", "-3" and so on.</summary>
+    public static void Reserve(PoolTelemetry pool, string name)
     {
         lock (_gate)
         {
             var taken = All().Select(other => other.Name).ToHashSet(StringComparer.Ordinal);
             pool.Name = Enumerable.Range(2, taken.Count + 1).Select(number => $"{name}-{number}").Prepend(name).First(candidate => !taken.Contains(candidate));
             _pools.Add(new WeakReference<PoolTelemetry>(pool));
+        }
+    }
+
+    /// <summary>Lets it be observed: it is whole.</summary>
+    public static void Show(PoolTelemetry pool)
+    {
+        lock (_gate)
+        {
+            pool.IsShown = true;
         }
     }
 
@@ -37,7 +46,7 @@ internal static class LivePools
     {
         lock (_gate)
         {
-            return [.. All()];
+            return [.. All().Where(pool => pool.IsShown)];
         }
     }
 

@@ -68,8 +68,8 @@ internal static partial class Log
     [LoggerMessage(124, LogLevel.Information, "Pool '{PoolName}': cleared; every connection opened before now is retired.")]
     public static partial void Cleared(ILogger logger, string poolName);
 
-    [LoggerMessage(125, LogLevel.Warning, "Pool '{PoolName}': a leased connection broke, so all older ones are retired.")]
-    public static partial void Broken(ILogger logger, string poolName);
+    [LoggerMessage(125, LogLevel.Warning, "Pool '{PoolName}': a leased connection broke, so all older ones are retired. {Cause}")]
+    public static partial void Broken(ILogger logger, string poolName, string cause);
 
     [LoggerMessage(126, LogLevel.Debug, "Pool '{PoolName}': the control connection could not {Task}.")]
     public static partial void ControlFailed(ILogger logger, string poolName, string task, Exception error);
@@ -107,8 +107,8 @@ internal static partial class Log
     [LoggerMessage(130, LogLevel.Error, "Pool '{PoolName}': a maintenance step failed; the next tick tries again.")]
     public static partial void MaintenanceFailed(ILogger logger, string poolName, Exception error);
 
-    [LoggerMessage(131, LogLevel.Warning, "Pool '{PoolName}': the connection that watches the server broke, and with it Npgsql has ended every idle one; the leased ones are retired when they come back.")]
-    public static partial void ServerLost(ILogger logger, string poolName, Exception error);
+    [LoggerMessage(131, LogLevel.Warning, "Pool '{PoolName}': the connection that watches the server broke, and with it Npgsql has ended every idle one; the leased ones are retired when they come back. {Cause}")]
+    public static partial void ServerLost(ILogger logger, string poolName, string cause, Exception error);
 
     [LoggerMessage(132, LogLevel.Warning, "Pool '{PoolName}': an idle connection did not answer, so all older ones are retired.")]
     public static partial void ProbeFailed(ILogger logger, string poolName);
@@ -133,4 +133,10 @@ internal static partial class Log
 
     [LoggerMessage(139, LogLevel.Information, "Pool '{PoolName}': resumed.")]
     public static partial void Resumed(ILogger logger, string poolName);
+
+    [LoggerMessage(171, LogLevel.Information, "Pool '{PoolName}': a command failed with SQLSTATE {SqlState} ({Reason}), so every connection opened before now is retired, once; not again for it within {PauseSeconds:F0} s.")]
+    public static partial void SessionsRetired(ILogger logger, string poolName, string sqlState, string reason, double pauseSeconds);
+
+    [LoggerMessage(172, LogLevel.Warning, "Pool '{PoolName}': writes are refused (SQLSTATE 25006) because its sessions are on a standby, and a new one leads to a standby too. Name the primary, or several hosts and 'Target Session Attributes=primary'.")]
+    public static partial void OnStandby(ILogger logger, string poolName);
 }

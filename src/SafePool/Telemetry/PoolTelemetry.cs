@@ -8,8 +8,11 @@ internal sealed class PoolTelemetry(PoolParts parts)
 {
     public PoolParts Parts => parts;
 
-    /// <summary>The name of the pool, made unique in the process when it is <see cref="LivePools.Add">listed</see>.</summary>
+    /// <summary>The name of the pool, made unique in the process when it is <see cref="LivePools.Reserve">named</see>.</summary>
     public string Name { get; set; } = "";
+
+    /// <summary>Whether it may be observed.</summary>
+    public bool IsShown { get; set; }
 
     public KeyValuePair<string, object?> Tag => new(Instruments.PoolName, Name);
 

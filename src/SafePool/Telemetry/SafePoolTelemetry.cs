@@ -1,3 +1,6 @@
+using Npgsql;
+using SafePool.Connections;
+
 namespace SafePool;
 
 /// <summary>The names under which pools tell of themselves: to a meter provider, <c>AddMeter(SafePoolTelemetry.MeterName)</c>; to a tracer provider, <c>AddSource(SafePoolTelemetry.ActivitySourceName)</c>.</summary>
@@ -9,4 +12,18 @@ public static class SafePoolTelemetry
 
     /// <summary>The source of spans, for rents that had to wait or for which a connection was opened, and no others.</summary>
     public const string ActivitySourceName = "SafePool";
+
+    /// <summary>Whether a command is one that a pool runs on its own account: such commands have no spans unless <c>ConfigureDataSource</c> sets a filter of its own, which then asks this.</summary>
+    /// <param name="command">What a filter of <c>ConfigureTracing</c> was given.</param>
+    /// <returns>True for a pool's own.</returns>
+    public static bool IsHousekeeping(NpgsqlCommand command)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        return Housekeeping.IsOurs(command);
+    }
+
+    /// <summary>The same for a copy operation.</summary>
+    /// <param name="copyCommand">What a filter of <c>ConfigureTracing</c> was given.</param>
+    /// <returns>True for a pool's own.</returns>
+    public static bool IsHousekeeping(string copyCommand) => Housekeeping.IsOurs(copyCommand);
 }

@@ -64,7 +64,9 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         await UntilAsync(clock, () => scene.Pool.Snapshot is { Quarantined: 0, Leased: 0 }, "the place is free");
 
         stranger.AssertUntouched();
-        Assert.False(working.IsCompleted);
+
+        // A command that was cancelled in vain Npgsql gives up by itself.
+        Assert.False(working.IsCompleted && work != "command");
         var said = Assert.Single(scene.Pool.Logs.Entries, entry => entry.EventId.Id == WrittenOff).Message;
         Assert.Contains($"session {session} on 127.0.0.1:{scene.Forwarder.Port}", said, StringComparison.Ordinal);
         Assert.Contains(nameof(OneNameTwoServersTests), said, StringComparison.Ordinal);

@@ -118,7 +118,20 @@ public sealed class ConnectionPoolOptionsValidatorTests
         Assert.StartsWith("MaxSize cannot change any more", error.Message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(() => options.Leaks.Threshold = TimeSpan.FromSeconds(1));
         Assert.Throws<InvalidOperationException>(() => options.ConnectionString = "Host=other");
+        Assert.Throws<NotSupportedException>(() => options.RetireOn.Add("AP001"));
         Assert.Equal(20, options.MaxSize);
+    }
+
+    [Theory]
+    [InlineData("2500")]
+    [InlineData("ap001")]
+    [InlineData("25-06")]
+    [InlineData("")]
+    public void Settle_RetireOnHasWhatIsNoSqlState_NamesItAndTheRemedy(string state)
+    {
+        var fault = Assert.Single(OptionsKit.Faults(options => options.RetireOn.UnionWith(["AP001", state])));
+
+        Assert.Equal($"RetireOn has '{state}', which is no SQLSTATE. Write its five digits or capital letters, such as 25006.", fault);
     }
 
     [Fact]

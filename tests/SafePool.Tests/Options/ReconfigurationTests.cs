@@ -78,6 +78,7 @@ public sealed class ReconfigurationTests
             LeaseRented = Hook,
             LeaseReturning = Hook,
         };
+        options.RetireOn.Add("AP001");
         options.Leaks.Threshold = TimeSpan.FromSeconds(16);
         options.Leaks.BusyThreshold = TimeSpan.FromSeconds(17);
         options.Leaks.Tracking = LeaseTracking.CallSite;
