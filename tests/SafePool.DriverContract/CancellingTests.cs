@@ -74,8 +74,8 @@ public sealed class CancellingTests
 
         command.Cancel();
 
-        var error = await Assert.ThrowsAsync<PostgresException>(() => running);
-        Assert.Equal(PostgresErrorCodes.QueryCanceled, error.SqlState);
+        var error = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+        Assert.Equal(PostgresErrorCodes.QueryCanceled, Assert.IsType<PostgresException>(error.InnerException).SqlState);
         Assert.Equal((1, 1), (driver.Proxy.CancelRequests, driver.Proxy.TotalAccepted));
         Assert.Equal(ConnectionState.Open, connection.FullState);
     }

@@ -61,19 +61,20 @@ public sealed class SessionTests
         await connection.DoAsync("SELECT 1");
     }
 
-    /// <summary><c>Transactions.IsOpen</c>: what a disposed or completed transaction says of its connection. Otherwise a rollback would be logged that was none, or none that was.</summary>
-    [Fact]
-    public async Task Transaction_Committed_HasNoConnectionAnyMore()
+    /// <summary><c>Transactions.IsOpen</c>: the isolation level is refused once a transaction is over. Otherwise a rollback would be logged that was none, or none that was.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task IsolationLevel_OfATransactionThatIsOver_IsRefused(bool commits)
     {
         await using var driver = await RawDriver.StartAsync();
         await using var connection = await driver.OpenAsync();
         await using var transaction = await connection.BeginTransactionAsync(Cancellation);
-        var before = transaction.Connection;
+        Assert.Equal(System.Data.IsolationLevel.ReadCommitted, transaction.IsolationLevel);
 
-        await transaction.CommitAsync(Cancellation);
+        await (commits ? transaction.CommitAsync(Cancellation) : transaction.RollbackAsync(Cancellation));
 
-        Assert.Same(connection, before);
-        Assert.ThrowsAny<Exception>(() => transaction.Connection ?? throw new InvalidOperationException());
+        Assert.Throws<InvalidOperationException>(() => transaction.IsolationLevel);
     }
 
     /// <summary><c>LeaseTimeouts</c> and <c>ActivityQuery</c>: one text with several statements runs as one. Otherwise a reset of our own would need as many round trips.</summary>

@@ -43,6 +43,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _server = new ServerDataSource(settings, path);
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
+        DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 
     // Of the data source, because the user may have changed it while that was built.

@@ -100,6 +100,7 @@ internal sealed class PhysicalOpening(
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
         _knock.NoteOpened();
         var host = HostName.Of(connection);
         Volatile.Write(ref _newestHost, host);

@@ -121,4 +121,7 @@ internal static partial class Log
 
     [LoggerMessage(139, LogLevel.Information, "Pool '{PoolName}': resumed.")]
     public static partial void Resumed(ILogger logger, string poolName);
+
+    [LoggerMessage(190, LogLevel.Warning, "Pool '{PoolName}': Npgsql {Version} does not do what SafePool takes for granted: {Broken}. Use a version that was tested (docs/ecosystem.md, 'Versions of Npgsql').")]
+    public static partial void DriverIsUnknown(ILogger logger, string poolName, string version, string broken, Exception? error);
 }
