@@ -221,7 +221,10 @@ public sealed class SessionTimeoutTests
 
     private static async Task AssertRefusedAsync(PoolOnServer server)
     {
-        var refused = await Assert.ThrowsAsync<PostgresException>(async () => await server.Pool.RentAsync(Cancellation));
+        var refused = await Assert.ThrowsAsync<PostgresException>(async () =>
+        {
+            await using var lease = await server.Pool.RentAsync(Cancellation);
+        });
         Assert.Equal(PostgresErrorCodes.UndefinedObject, refused.SqlState);
     }
 
