@@ -137,6 +137,20 @@ public sealed class BreakingTests
         await Eventually.True(() => driver.Proxy.OpenConnections == 0, "both are closed");
     }
 
+    /// <summary><c>Knock</c> tries the way with an unpooled connection: that one's failure costs nobody else anything. Otherwise knocking would do what it prevents.</summary>
+    [Fact]
+    public async Task FailedOpen_OfAnUnpooledDataSource_LeavesThePooledOnesAlone()
+    {
+        await using var driver = await RawDriver.StartAsync();
+        await driver.FillAsync(2);
+        await using var beside = NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(driver.Text) { Pooling = false });
+        driver.Proxy.RefuseNew = true;
+
+        await Assert.ThrowsAsync<NpgsqlException>(async () => await beside.OpenConnectionAsync(Cancellation));
+
+        Assert.Equal(2, driver.CountIdle());
+    }
+
     /// <summary><c>SqlStates.IsCuredByWaiting</c> reads what a refused open failed with. Otherwise an outage would be taken for a mistake, and fail every rent at once.</summary>
     [Fact]
     public async Task RefusedOpen_HasTheSocketsErrorInside()

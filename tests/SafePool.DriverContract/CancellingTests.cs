@@ -96,6 +96,24 @@ public sealed class CancellingTests
     }
 
     /// <summary>
+    /// Decision 3, <c>PhysicalConnection.NeedsFlush</c>: a close swallows the 57014 of a cancel that the connection's own command has sent, so nothing tells whether it has arrived.
+    /// </summary>
+    [Fact]
+    public async Task Close_ReaderCancelledByItsOwnCommand_ThrowsNothing()
+    {
+        await using var driver = await RawDriver.StartAsync();
+        var connection = await driver.OpenAsync();
+        var command = new NpgsqlCommand(Words.ManyRows, connection);
+        await (await command.ExecuteReaderAsync(Cancellation)).ReadAsync(Cancellation);
+
+        command.Cancel();
+        await connection.CloseAsync();
+
+        Assert.Equal(ConnectionState.Closed, connection.FullState);
+        Assert.Equal(1, driver.CountIdle());
+    }
+
+    /// <summary>
     /// <c>WatchedConnection</c>: a wait can be interrupted without harm, once the reset has been sent. Otherwise whoever talks over it would break it.
     /// </summary>
     [Fact]

@@ -33,6 +33,16 @@ public sealed class SessionTests
         Assert.Equal(connection.ProcessID, await connection.AskAsync<int>("SELECT pg_backend_pid()"));
     }
 
+    /// <summary><c>HostName</c>: an open connection tells where it leads, also one of several hosts. Otherwise a session's process id would be looked for on another server.</summary>
+    [Fact]
+    public async Task HostAndPort_OfAnOpenConnection_AreWhereItLeads()
+    {
+        await using var driver = await RawDriver.StartAsync(text => (text.Host, text.Port) = ($"127.0.0.1:1,127.0.0.1:{text.Port}", 5432));
+        await using var connection = await driver.OpenAsync();
+
+        Assert.Equal(("127.0.0.1", driver.Proxy.Port), (connection.Host, connection.Port));
+    }
+
     /// <summary><c>SessionGreeting</c> asks Npgsql by this whether a hook has left a transaction open. Otherwise every lease would begin in somebody's transaction.</summary>
     [Fact]
     public async Task BeginTransaction_WithinOneBegunBySql_IsRefusedWithoutAWordToTheServer()
