@@ -63,11 +63,8 @@ internal static class OutageKit
 
     /// <summary>Ends every session of the pool's own, and the control connection's too if wanted, as an administrator would; returns when they have ended.</summary>
     public static Task TerminateAllAsync(this PoolOnServer server, bool control)
-        => server.AskAsync<bool>(
-            $"""
-             SELECT coalesce(bool_and(pg_terminate_backend(pid, 5000)), true) FROM pg_stat_activity
-             WHERE application_name = '{server.ApplicationName}' {(control ? $"OR application_name = '{server.ApplicationName} (SafePool control)'" : "")}
-             """);
+        => server.TerminateAsync(
+            $"application_name IN ('{server.ApplicationName}', '{(control ? $"{server.ApplicationName} (SafePool control)" : server.ApplicationName)}')");
 
     /// <summary>How many lines of one kind there are.</summary>
     public static int Logged(this PoolOnServer server, int kind) => server.Logs.Entries.Count(entry => entry.EventId.Id == kind);
