@@ -151,7 +151,9 @@ public sealed class LeakTests
         await using var context = shop.Context();
         await context.Database.OpenConnectionAsync(Cancellation);
         var session = await context.Database.GetDbConnection().ExecuteScalarAsync<int>("SELECT pg_backend_pid()");
-        await ShopPool.AskAsync<bool>($"SELECT pg_terminate_backend({session}, 5000)");
+        await ShopPool.AskAsync<bool>($"SELECT pg_terminate_backend({session})");
+        await Eventually.True(
+            () => ShopPool.AskAsync<bool>($"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {session})"), "the session has ended");
 
         await Assert.ThrowsAnyAsync<DbException>(() => context.Database.ExecuteSqlRawAsync("SELECT 1", Cancellation));
 

@@ -14,9 +14,9 @@ public sealed class PackageContentTests(Feed feed)
             "Microsoft.Extensions.Logging.Abstractions 10.0.14",
             "Microsoft.Extensions.ObjectPool 10.0.14",
             "Microsoft.Extensions.Options 10.0.14",
-            "Npgsql 10.0.0",
+            "Npgsql [10.0.0, 11.0.0)",
         ],
-        ["SafePool.EntityFrameworkCore"] = ["SafePool [$version]", "Npgsql.EntityFrameworkCore.PostgreSQL 10.0.0"],
+        ["SafePool.EntityFrameworkCore"] = ["SafePool [$version]", "Npgsql.EntityFrameworkCore.PostgreSQL [10.0.0, 11.0.0)"],
         ["SafePool.Hosting"] =
         [
             "SafePool [$version]",

@@ -13,6 +13,9 @@ internal static class NpmBinaries
     // "beta" is the packaging; the servers are releases.
     private static readonly Dictionary<string, string> Versions = new(StringComparer.Ordinal)
     {
+        ["13"] = "13.23.0-beta.16",
+        ["14"] = "14.23.0-beta.17",
+        ["15"] = "15.18.0-beta.17",
         ["16"] = "16.14.0-beta.17",
         ["17"] = "17.10.0-beta.17",
         ["18"] = "18.4.0-beta.17",

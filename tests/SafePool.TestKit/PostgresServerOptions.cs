@@ -9,6 +9,8 @@ public sealed class PostgresServerOptions
         ["max_connections"] = "200",
         ["fsync"] = "off",
         ["listen_addresses"] = "127.0.0.1",
+        // As by default since PostgreSQL 14; 13 would store MD5, which rules for SCRAM refuse.
+        ["password_encryption"] = "scram-sha-256",
         ["unix_socket_directories"] = "",
         // Files below the data directory, so that a killed server leaves nothing in /dev/shm.
         ["dynamic_shared_memory_type"] = "mmap",

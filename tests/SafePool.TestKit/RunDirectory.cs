@@ -75,7 +75,7 @@ internal sealed class RunDirectory
     private async Task<string> InitializeAsync(PostgresBinaries binaries)
     {
         var template = Path.Combine(_path, "template");
-        string[] options = ["-D", template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+        string[] options = ["-D", template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
         await Commands.RunAsync(ServerAccount.Current.Command(_path, binaries.Initdb, options), CancellationToken.None);
         return template;
     }

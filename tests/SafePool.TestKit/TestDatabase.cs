@@ -15,7 +15,7 @@ public sealed class TestDatabase : IAsyncDisposable
         """
         No PostgreSQL found. There are three ways to provide one:
         1. set SAFEPOOL_POSTGRES to the connection string of a server that may be written to;
-        2. install server programs, on the PATH or in /usr/lib/postgresql (package postgresql), or set SAFEPOOL_PG_VERSION to 16, 17 or 18;
+        2. install server programs, on the PATH or in /usr/lib/postgresql (package postgresql), or set SAFEPOOL_PG_VERSION to one of 13 to 18;
         3. run Docker and build with -p:UseTestcontainers=true.
         """;
 

@@ -102,12 +102,11 @@ internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
     {
         // One text, so that it is one scalar: readers have no blocking form of everything.
         var fields = _parts.Select((part, index) => (asked & (1 << index)) != 0 ? $"coalesce(({part.Sql})::text, '')" : "''");
-        var command = new NpgsqlCommand("SELECT " + string.Join(" || '|' || ", fields), connection)
-        {
-            // For those who block: nobody can cancel them.
-            CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds),
-        };
+        var command = Housekeeping.Command("SELECT " + string.Join(" || '|' || ", fields), connection);
         await using var disposal = command.ConfigureAwait(false);
+
+        // For those who block: nobody can cancel them.
+        command.CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds);
         var answer = blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
         var answers = (answer as string)?.Split('|') ?? [];
         return [.. answers.Concat(Enumerable.Repeat("", _parts.Length)).Take(_parts.Length)];

@@ -44,6 +44,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
         _fresh = new FreshSession(settings, _server);
+        DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 
     // Of the data source, because the user may have changed it while that was built.

@@ -98,6 +98,7 @@ internal sealed class PhysicalOpening(
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
+        DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
         _knock.NoteOpened();
         var host = HostName.Of(connection);
 

@@ -139,7 +139,7 @@ internal sealed class ConnectionStringReader
             faults.Add("ConnectionString says Pooling=false: SafePool governs Npgsql's pooled connections. Remove it.");
         }
 
-        if (_builder.Multiplexing)
+        if (SaysTrue("Multiplexing"))
         {
             faults.Add("ConnectionString says Multiplexing=true: a multiplexed connection belongs to no lease. Remove it.");
         }
@@ -186,4 +186,7 @@ internal sealed class ConnectionStringReader
     }
 
     private bool Says(string keyword) => _builder.ShouldSerialize(keyword);
+
+    /// <summary>For keywords that not every version of Npgsql has as a property; one that does not know it at all refuses the string.</summary>
+    private bool SaysTrue(string keyword) => _builder.TryGetValue(keyword, out var value) && value is true;
 }

@@ -139,4 +139,7 @@ internal static partial class Log
 
     [LoggerMessage(172, LogLevel.Warning, "Pool '{PoolName}': writes are refused (SQLSTATE 25006) because its sessions are on a standby, and a new one leads to a standby too. Name the primary, or several hosts and 'Target Session Attributes=primary'.")]
     public static partial void OnStandby(ILogger logger, string poolName);
+
+    [LoggerMessage(190, LogLevel.Warning, "Pool '{PoolName}': Npgsql {Version} does not do what SafePool takes for granted: {Broken}. Use a version that was tested (docs/ecosystem.md, 'Versions of Npgsql').")]
+    public static partial void DriverIsUnknown(ILogger logger, string poolName, string version, string broken, Exception? error);
 }

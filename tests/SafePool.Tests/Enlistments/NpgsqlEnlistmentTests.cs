@@ -11,24 +11,6 @@ public sealed class NpgsqlEnlistmentTests(TransactionalServer server) : IClassFi
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
-    [Fact]
-    public async Task Close_WithinTheScope_ResetsNothingForTheNextUser()
-    {
-        await using var raw = NpgsqlDataSource.Create(server.ConnectionString);
-        using (var scope = Scope())
-        {
-            await using (var connection = await raw.OpenConnectionAsync(Cancellation))
-            {
-                await connection.DoAsync("SET work_mem = '7MB'");
-            }
-
-            scope.Complete();
-        }
-
-        await using var next = await raw.OpenConnectionAsync(Cancellation);
-        Assert.Equal("7MB", await next.AskAsync<string>("SHOW work_mem"));
-    }
-
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

@@ -76,7 +76,10 @@ internal sealed class PoolOnServer : IAsyncDisposable
     public Task<T> AskAsync<T>(string sql) => _outside.AskAsync<T>(sql);
 
     /// <summary>Ends a session as an administrator would, and returns when it has ended.</summary>
-    public Task TerminateAsync(int session) => _outside.AskAsync<bool>($"SELECT pg_terminate_backend({session}, 5000)");
+    public Task TerminateAsync(int session) => TerminateAsync($"pid = {session}");
+
+    /// <inheritdoc cref="Outside.TerminateAsync"/>
+    public Task TerminateAsync(string which) => _outside.TerminateAsync(which);
 
     /// <summary>How many of the pool's sessions there are once the server has got rid of those that were closed.</summary>
     public Task SessionsBecomeAsync(int expected)

@@ -6,6 +6,9 @@ namespace SafePool.Tests.Integration;
 
 public sealed class SessionTimeoutTests
 {
+    // Of PostgreSQL 17; Npgsql has no name for it.
+    private const string TransactionTimeout = "25P04";
+
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -131,20 +134,64 @@ public sealed class SessionTimeoutTests
     public async Task TransactionTimeout_OfThePool_IsInForceOrRefusedByAServerThatIsTooOld()
     {
         await using var server = await PoolOnServer.CreateAsync(options => options.TransactionTimeout = TimeSpan.FromSeconds(7));
-        var outside = await Outside.OfSharedServerAsync();
-        var isKnown = await outside.AskAsync<bool>("SELECT current_setting('server_version_num')::int >= 170000");
 
-        var renting = server.Pool.RentAsync(Cancellation);
-
-        if (!isKnown)
+        if (!await HasTransactionTimeoutAsync())
         {
-            var refused = await Assert.ThrowsAsync<PostgresException>(() => renting.AsTask());
-            Assert.Equal(PostgresErrorCodes.UndefinedObject, refused.SqlState);
+            await AssertRefusedAsync(server);
             return;
         }
 
-        await using var lease = await renting;
+        await using var lease = await server.Pool.RentAsync(Cancellation);
         Assert.Equal("7s", await lease.AskAsync<string>("SHOW transaction_timeout"));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task TransactionTimeout_RunsOut_EndsThatSessionAndTheNextLeaseIsWellOrAServerThatIsTooOldRefuses(bool isBusy)
+    {
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.TransactionTimeout) = (1, TimeSpan.FromMilliseconds(300)));
+        if (!await HasTransactionTimeoutAsync())
+        {
+            await AssertRefusedAsync(server);
+            return;
+        }
+
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            var session = lease.Session();
+            await using var transaction = await lease.BeginTransactionAsync(cancellationToken: Cancellation);
+            await lease.DoAsync("SELECT 1");
+            var running = isBusy ? lease.DoAsync("SELECT pg_sleep(60)") : Task.CompletedTask;
+            await Eventually.True(async () => await server.ActivityAsync(session) == "gone", "the server has ended the session");
+            var error = await Assert.ThrowsAnyAsync<NpgsqlException>(() => isBusy ? running : lease.DoAsync("SELECT 1"));
+            Assert.Equal(TransactionTimeout, (error as PostgresException)?.SqlState);
+        }
+
+        await using var next = await server.Pool.RentAsync(Cancellation);
+        Assert.Equal("300ms", await next.AskAsync<string>("SHOW transaction_timeout"));
+        Assert.Equal(2, server.Snapshot.TotalOpened);
+    }
+
+    [Fact]
+    public async Task TransactionTimeout_OfThePool_LeavesLeasesOutsideOfTransactionsAlone()
+    {
+        await using var server = await PoolOnServer.CreateAsync(
+            options => (options.MaxSize, options.TransactionTimeout) = (1, TimeSpan.FromMilliseconds(300)));
+        if (!await HasTransactionTimeoutAsync())
+        {
+            await AssertRefusedAsync(server);
+            return;
+        }
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        for (var i = 0; i < 8; i++)
+        {
+            await lease.DoAsync("SELECT pg_sleep(0.1)");
+        }
+
+        Assert.Equal(1, server.Snapshot.TotalOpened);
     }
 
     [Fact]
@@ -167,6 +214,18 @@ public sealed class SessionTimeoutTests
         Assert.Contains("statement_timeout", warning.Message, StringComparison.Ordinal);
         Assert.Contains("1234 ms", warning.Message, StringComparison.Ordinal);
         Assert.Contains("ALTER ROLE", warning.Message, StringComparison.Ordinal);
+    }
+
+    private static async Task<bool> HasTransactionTimeoutAsync()
+        => await (await Outside.OfSharedServerAsync()).AskAsync<bool>("SELECT current_setting('server_version_num')::int >= 170000");
+
+    private static async Task AssertRefusedAsync(PoolOnServer server)
+    {
+        var refused = await Assert.ThrowsAsync<PostgresException>(async () =>
+        {
+            await using var lease = await server.Pool.RentAsync(Cancellation);
+        });
+        Assert.Equal(PostgresErrorCodes.UndefinedObject, refused.SqlState);
     }
 
     private static Task<string> ShowAsync(Lease lease) => lease.AskAsync<string>("SHOW statement_timeout");

@@ -69,12 +69,7 @@ internal static class OutageKit
     }
 
     /// <summary>Ends every session of the pool, as an administrator would; returns when they have ended.</summary>
-    public static Task TerminateAllAsync(this PoolOnServer server)
-        => server.AskAsync<bool>(
-            $"""
-             SELECT coalesce(bool_and(pg_terminate_backend(pid, 5000)), true) FROM pg_stat_activity
-             WHERE application_name = '{server.ApplicationName}'
-             """);
+    public static Task TerminateAllAsync(this PoolOnServer server) => server.TerminateAsync($"application_name = '{server.ApplicationName}'");
 
     /// <summary>How many lines of one kind there are.</summary>
     public static int Logged(this PoolOnServer server, int kind) => server.Logs.Entries.Count(entry => entry.EventId.Id == kind);

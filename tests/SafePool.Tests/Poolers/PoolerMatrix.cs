@@ -262,7 +262,7 @@ internal static class PoolerMatrix
         {
             await using var pool = await UnwatchedAsync(gateway);
             await pool.Pool.FillAsync(1, default);
-            await gateway.Server.DoAsync("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+            await gateway.Server.TerminateAsync("backend_type = 'client backend' AND pid <> pg_backend_pid()");
             return await AttemptsAsync(pool);
         }),
         new("restart of the pooler (directly: of the server)", async gateway =>
