@@ -29,8 +29,9 @@ internal sealed class PoolParts
         Clock = new PoolClock(time);
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
+        Roles = new HostRoles(Clock);
         Timeouts = new LeaseTimeouts(settings, Path);
-        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
+        Source = sourceFactory?.Invoke(Physicals) ?? new NpgsqlConnectionSource(settings, Path, Physicals, Roles, time, logger);
         Gate = new AdmissionGate(settings.MaxSize, settings.MaxWaiters, settings.MaxConcurrentOpens);
         Breaker = new CircuitBreaker(settings.Breaker, Clock);
         Room = new ServerRoom(Gate, Clock);
@@ -87,6 +88,8 @@ internal sealed class PoolParts
     public ExhaustionTrip Exhaustion { get; }
 
     public ServerPath Path { get; }
+
+    public HostRoles Roles { get; }
 
     public LeaseTimeouts Timeouts { get; }
 

@@ -42,7 +42,7 @@ internal sealed class ServerWatch
     private void OnLost(Exception error)
     {
         // Not if a lease broke first, or somebody cleared the pool: what there is now is newer than the loss then.
-        if (!_parts.Gate.IsClosed && _opener.TryRetireAll(Volatile.Read(ref _generation)))
+        if (!_parts.Gate.IsClosed && _opener.TryRetireNewest(Volatile.Read(ref _generation)))
         {
             _parts.Recorder.Record(FlightEventKind.ServerLost);
             Log.ServerLost(_parts.Logger, _parts.Settings.Name, error);

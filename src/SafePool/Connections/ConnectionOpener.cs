@@ -126,6 +126,46 @@ internal sealed class ConnectionOpener : IDisposable
         return isFirst;
     }
 
+    /// <summary>The same for the host of one connection, where there are several: what lies at the others is none of its business.</summary>
+    /// <param name="slot">The place, with the connection that broke.</param>
+    public bool TryRetireWith(LeaseSlot slot)
+        => _parts.Source.Hosts is { IsSeveral: true } hosts
+            && (hosts.Of(slot.Connection) ?? slot.Enlistment?.Physical?.Server) is { } host
+                ? host.TryNoteLoss(slot.PresentLeaseId != 0 ? slot.RentedAt : _parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host)
+                : TryRetireAll(slot.Generation);
+
+    /// <summary>The same after a sign that the server of the newest connections has gone.</summary>
+    public bool TryRetireNewest(int generation)
+        => _parts.Source.Hosts is { IsSeveral: true } hosts
+            ? hosts.Newest is { } host && host.TryNoteLoss(_parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host)
+            : TryRetireAll(generation);
+
+    /// <summary>Retires what leads to one host: what is idle now, what is leased when it comes back. The generation goes on.</summary>
+    public bool RetireAt(ServerDataSource host)
+    {
+        var doomed = _parts.Physicals.At(host);
+        host.Clear();
+        var inUse = new HashSet<PhysicalConnection>();
+        foreach (var slot in _parts.Ledger.Slots)
+        {
+            if (slot.Connection is { } connection && _parts.Source.Identify(connection) is { } physical)
+            {
+                inUse.Add(physical);
+            }
+        }
+
+        foreach (var physical in doomed)
+        {
+            // What was idle has ended; nobody will bring it back.
+            physical.IsRetired = !inUse.Contains(physical);
+            _parts.Physicals.Expire(physical);
+        }
+
+        _resting.Sift();
+        Pump();
+        return true;
+    }
+
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
 
@@ -172,6 +212,7 @@ internal sealed class ConnectionOpener : IDisposable
         try
         {
             opened = await _connector.ConnectAsync(blocking, growing).ConfigureAwait(false);
+            RetireIfPathMoved();
         }
         catch (Exception error)
         {
@@ -200,6 +241,17 @@ internal sealed class ConnectionOpener : IDisposable
         _settlement.Settle(_parts.Ledger[place], opened, blocking);
         Pump();
         return null;
+    }
+
+    /// <summary>What stands between the pool and its server is something else now: what was opened before was not made for it.</summary>
+    private void RetireIfPathMoved()
+    {
+        if (_parts.Path.TryTakeMove())
+        {
+            _parts.Physicals.Advance();
+            _resting.Empty();
+            Log.PathMoved(_parts.Logger, _parts.Settings.Name);
+        }
     }
 
     private void Fail(int place, bool blocking, Exception error, bool connected)

@@ -62,7 +62,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <summary>The same for one over which the server did not answer in time: then the others are not to be trusted either.</summary>
     public void GiveUpOn(LeaseSlot slot, Task<bool> look)
     {
-        if (opener.TryRetireAll(slot.Generation))
+        if (opener.TryRetireWith(slot))
         {
             NoteProbeFailed(slot);
         }
@@ -71,7 +71,11 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
-    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    public void ReturnClosed(LeaseSlot slot)
+    {
+        parts.Source.NoteRested(slot.Connection!);
+        Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    }
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
@@ -149,7 +153,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     private void Conclude(LeaseSlot slot, CloseOutcome outcome)
     {
         // The first of a generation retires the others; those that broke in the same outage find it done.
-        if (outcome == CloseOutcome.Broken && opener.TryRetireAll(slot.Generation))
+        if (outcome == CloseOutcome.Broken && opener.TryRetireWith(slot))
         {
             if (slot.Site == default)
             {

@@ -278,7 +278,6 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             // To the very host of the session: with several hosts in the string the same id is somebody else's on the others.
             unpooled.Host = session.Name;
             unpooled.Port = session.Port;
-            unpooled.TargetSessionAttributes = null;
         }
 
         return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Npgsql;
 
 namespace SafePool.Connections;
@@ -7,4 +8,6 @@ internal sealed record HostName(string? Name, int Port)
 {
     /// <summary>The one that an open connection leads to.</summary>
     public static HostName Of(NpgsqlConnection connection) => new(connection.Host, connection.Port);
+
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Name}:{Port}");
 }

@@ -9,18 +9,14 @@ using SafePool.Options;
 
 namespace SafePool.Connections;
 
-/// <summary>Governs one <see cref="NpgsqlDataSource"/> through its public API (design decision D1).</summary>
+/// <summary>Governs one <see cref="NpgsqlDataSource"/> for each host through their public API (design decision D1).</summary>
 internal sealed class NpgsqlConnectionSource : IConnectionSource
 {
-    // Npgsql answers a text-format export where it asked for binary by breaking the connection, and only this one.
-    private const string BreakingCopy = "COPY (SELECT 1) TO STDOUT";
     private const string Nothing = ";";
 
     // DISCARD ALL without what would pull prepared statements from under Npgsql.
     private const string ResetWords =
         "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP";
-
-    private const int MaxRetireAttempts = 3;
 
     // An open that finds nothing at rest would connect. With a token that is cancelled already it gives up instead, so it only ever takes.
     private static readonly CancellationToken _restingOnly = new(canceled: true);
@@ -30,31 +26,45 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     private readonly PhysicalConnections _physicals;
     private readonly ServerPath _path;
-    private readonly ServerDataSource _server;
+    private readonly ServerHosts _hosts;
+    private readonly ServerDataSource? _only;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
     private readonly TimeSpan _connectTimeout;
 
-    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
+    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
         _path = path;
         _connectTimeout = settings.ConnectTimeout;
-        _server = new ServerDataSource(settings, path);
+        _hosts = new ServerHosts(settings, path, clock);
+        _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
-        _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
+        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, clock, logger);
     }
 
     // Of the data source, because the user may have changed it while that was built.
-    public string? ApplicationName => ApplicationNames.Of(_server.Current.ConnectionString);
+    public string? ApplicationName => ApplicationNames.Of(_hosts.All[0].Current.ConnectionString);
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString) => ServerDataSource.Build(settings, connectionString);
 
-    public bool IsEnlisting => _server.IsEnlisting;
+    public ServerHosts Hosts => _hosts;
 
-    public NpgsqlConnection? TryTake() => TakeOnto(_server.Current.CreateConnection());
+    public bool IsEnlisting => _hosts.IsEnlisting;
 
-    public NpgsqlConnection Create() => _server.Current.CreateConnection();
+    public NpgsqlConnection? TryTake() => _only is { } only ? TakeOnto(only.Current.CreateConnection()) : HostTakes.TryTake(_hosts, TakeOnto);
+
+    public NpgsqlConnection? TryTakeAt(ServerDataSource host) => HostTakes.TryTakeAt(host, TakeOnto);
+
+    public void NoteRested(NpgsqlConnection connection)
+    {
+        if (_only is null)
+        {
+            _hosts.Of(connection)?.NoteRested();
+        }
+    }
+
+    public NpgsqlConnection Create() => HostTakes.First(_hosts).Current.CreateConnection();
 
     public NpgsqlConnection? TryTake(NpgsqlConnection onto)
     {
@@ -63,11 +73,16 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             var opening = onto.OpenAsync(_restingOnly);
             if (opening.IsCompletedSuccessfully)
             {
+                if (_only is null)
+                {
+                    _hosts.Of(onto)?.NoteTaken();
+                }
+
                 return onto;
             }
 
-            // Its data source was replaced: then another object must do.
-            return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
+            // Its data source was replaced, or its host has nothing idle while others may: then another object must do.
+            return opening.Exception?.InnerException is ObjectDisposedException || _only is null ? TryTake() : null;
         }
         catch (InvalidOperationException)
         {
@@ -76,9 +91,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public NpgsqlConnection? TryTakeWithin(Transaction transaction, NpgsqlConnection? onto, out bool isBroken)
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken)
     {
-        var connection = onto ?? _server.Current.CreateConnection();
+        // Npgsql keeps it for its own host.
+        var at = host ?? HostTakes.First(_hosts);
+        var connection = onto is not null && (_only is not null || _hosts.Of(onto) == at) ? onto : at.Current.CreateConnection();
         var wasBroken = false;
         connection.StateChange += EndIfBroken;
         var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));
@@ -97,9 +114,14 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public bool TryBeginEnlisting() => _server.TryBeginEnlisting();
+    public bool TryBeginEnlisting() => _hosts.TryBeginEnlisting();
 
-    public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken) => _opening.OpenAsync(blocking, cancellationToken);
+    public ValueTask<OpenedConnection> OpenAsync(bool blocking, CancellationToken cancellationToken)
+
+        // What lies at rest at any host goes first, as Npgsql has it with one: never is there a connection more than there are places.
+        => _only is null && TryTake() is { } rested && Identify(rested) is { } known
+            ? new ValueTask<OpenedConnection>(new OpenedConnection(rested, known, IsNew: false))
+            : _opening.OpenAsync(blocking, cancellationToken);
 
     public ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(isDoubtful, blocking, cancellationToken);
 
@@ -129,9 +151,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public void Close(NpgsqlConnection connection) => connection.Close();
+    public void Close(NpgsqlConnection connection)
+    {
+        connection.Close();
+        NoteRested(connection);
+    }
 
-    public Task CloseAsync(NpgsqlConnection connection) => connection.CloseAsync();
+    public Task CloseAsync(NpgsqlConnection connection)
+    {
+        var closing = connection.CloseAsync();
+        NoteRested(connection);
+        return closing;
+    }
 
     public Task<bool> RetireAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => Retire(connection));
 
@@ -227,15 +258,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public ValueTask StopWatchingAsync() => _control.CloseAsync();
 
-    public void Clear()
-    {
-        _server.Clear();
-        PhysicalOpening.ForgetHosts(_server.Current);
-    }
+    public void Clear() => _hosts.Clear();
 
     public void Dispose()
     {
-        _server.Dispose();
+        _hosts.Dispose();
         _opening.Dispose();
 
         // What it closes, it closes by itself.
@@ -244,7 +271,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public async ValueTask DisposeAsync()
     {
-        await _server.DisposeAsync().ConfigureAwait(false);
+        await _hosts.DisposeAsync().ConfigureAwait(false);
         _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
     }
@@ -266,34 +293,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private bool Retire(NpgsqlConnection connection)
     {
         var physical = Identify(connection);
-        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
-        {
-            try
-            {
-                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
-            }
-            catch (ArgumentException)
-            {
-                // As wanted.
-            }
-            catch (PostgresException refused)
-            {
-                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
-                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-                {
-                    Execute(connection, "ROLLBACK");
-                }
-            }
-            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
-            {
-                // By itself.
-            }
-        }
-
-        var isBroken = connection.FullState == ConnectionState.Broken;
-        physical?.IsRetired = isBroken;
-        connection.Close();
-        return isBroken;
+        var isGone = PhysicalEnd.Make(connection);
+        physical?.IsRetired = isGone;
+        return isGone;
     }
 
     private bool DiscardAll(NpgsqlConnection connection)

@@ -8,7 +8,7 @@ namespace SafePool.Connections;
 /// <summary>Finds out, with the first connection, what stands between the pool and its server, and settles what follows from it.</summary>
 /// <remarks>Directly connected it asks only whether the timeouts are in force. Thread-safety: every member may be called from any thread; whoever is first settles the path.</remarks>
 internal sealed class PathFinder(
-    PoolSettings settings, ServerPath path, ServerDataSource server, SessionGreeting greeting, TimeProvider clock, ILogger logger) : IDisposable
+    PoolSettings settings, ServerPath path, ServerHosts hosts, SessionGreeting greeting, TimeProvider clock, ILogger logger) : IDisposable
 {
     private const int SurveySeconds = 1;
 
@@ -21,33 +21,32 @@ internal sealed class PathFinder(
         => string.Join("; ", timeouts.Select(timeout => $"ALTER ROLE … SET {timeout.Parameter} = '{timeout.Milliseconds}ms'"));
 
     /// <summary>After an open that was refused for its start-up options: true when it is worth another attempt, without them.</summary>
-    public bool TryDoWithoutOptions(PostgresException refused, NpgsqlDataSource seen)
+    public bool TryDoWithoutOptions(PostgresException refused, ServerDataSource host, NpgsqlDataSource seen)
     {
-        if (settings.Timeouts != TimeoutStrategy.Auto
-            || PoolerErrors.KindOf(refused) != PoolerErrorKind.StartupParameterRefused
-            || settings.DataSourceString == settings.BareDataSourceString)
+        if (settings.Timeouts != TimeoutStrategy.Auto || PoolerErrors.KindOf(refused) != PoolerErrorKind.StartupParameterRefused)
         {
             return false;
         }
 
         // First, because with the other string somebody else may settle the path at once, and tells why.
         _refusal = refused.MessageText;
-        if (server.Text == settings.DataSourceString)
-        {
-            server.TryReplace(seen, settings.BareDataSourceString);
-        }
-
-        // False for an attempt that was without them already.
-        return seen != server.Current;
+        return hosts.TryDoWithoutOptions(host, seen);
     }
 
     /// <summary>Settles the path with a connection that was just opened, unless somebody else does meanwhile.</summary>
     public async ValueTask ExploreAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, int backendId, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, ServerDataSource host, NpgsqlDataSource source, int backendId, bool blocking, CancellationToken cancellationToken)
     {
         if (backendId == connection.ProcessID)
         {
-            await SettleAsync(connection, source, PathKind.Direct, blocking, cancellationToken).ConfigureAwait(false);
+            if (hosts.TryWithOptions(host, source))
+            {
+                // The pooler that had refused them is gone: another connection, with them.
+                _refusal = null;
+                return;
+            }
+
+            await SettleAsync(connection, host, source, PathKind.Direct, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -57,13 +56,13 @@ internal sealed class PathFinder(
             : await TakeTurnAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (path.IsKnown || source != server.Current)
+            if (path.IsKnown || source != host.Current)
             {
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, backendId, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
-            await SettleAsync(connection, source, kind, blocking, cancellationToken).ConfigureAwait(false);
+            var kind = await _survey.FindKindAsync(connection, backendId, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, kind, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -83,26 +82,22 @@ internal sealed class PathFinder(
     }
 
     private async ValueTask SettleAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, PathKind kind, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, ServerDataSource host, NpgsqlDataSource source, PathKind kind, bool blocking, CancellationToken cancellationToken)
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
         var missing = isAsked ? await greeting.FindMissingAsync(connection, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
-        if (server.TrySettle(source, kind, way))
+        if (hosts.TrySettle(host, source, kind, way))
         {
             Report(kind, way, missing);
         }
     }
 
-    private NpgsqlDataSource BuildSecond(NpgsqlConnection first)
+    private NpgsqlDataSource BuildSecond(ServerDataSource host)
     {
-        // To the very same pooler: with several hosts in the string another one has its own backends.
-        var unpooled = new NpgsqlConnectionStringBuilder(server.Text)
+        var unpooled = new NpgsqlConnectionStringBuilder(host.Text)
         {
-            Host = first.Host,
-            Port = first.Port,
-            TargetSessionAttributes = null,
             Pooling = false,
             CommandTimeout = SurveySeconds,
             Timeout = SurveySeconds,

@@ -26,14 +26,15 @@ internal static class SqlStates
 
         // One for every host, from a string that has several: it is a mistake only when each of them says so.
         AggregateException hosts => hosts.InnerExceptions.Any(IsCuredByWaiting),
+
+        // By a promotion, or a name that moves.
+        WrongRoleException => true,
         SocketException or TimeoutException => true,
         AuthenticationException => false,
         IOException { InnerException: AuthenticationException } => false,
         IOException => true,
         NpgsqlException { InnerException: { } cause } => IsCuredByWaiting(cause),
 
-        // Npgsql's word for: every host has the wrong role at the moment, or was offline when last looked at.
-        NpgsqlException bare => bare.Message.StartsWith("No suitable host", StringComparison.Ordinal),
         _ => false,
     };
 

@@ -1,0 +1,55 @@
+using System.Data;
+using Npgsql;
+using SafePool.Leases;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>Ends one physical connection, and no other: Npgsql has no word for that.</summary>
+internal static class PhysicalEnd
+{
+    // Npgsql answers a text-format export where it asked for binary by breaking the connection, and only this one.
+    private const string BreakingCopy = "COPY (SELECT 1) TO STDOUT";
+    private const int MaxAttempts = 3;
+
+    // In whole seconds: a server that takes longer is taken for silent.
+    private static readonly int _patience = (int)Math.Ceiling(PoolSettings.ReturnPatience.TotalSeconds);
+
+    /// <summary>Blocks for the server's answers. False when it could not be ended, and came to rest instead.</summary>
+    public static bool Make(NpgsqlConnection connection)
+    {
+        for (var attempt = 1; attempt <= MaxAttempts && connection.FullState == ConnectionState.Open; attempt++)
+        {
+            try
+            {
+                using var neverMade = connection.BeginBinaryExport(BreakingCopy);
+            }
+            catch (ArgumentException)
+            {
+                // As wanted.
+            }
+            catch (PostgresException refused)
+            {
+                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
+                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
+                {
+                    Rollback(connection);
+                }
+            }
+            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
+            {
+                // By itself.
+            }
+        }
+
+        var isBroken = connection.FullState == ConnectionState.Broken;
+        connection.Close();
+        return isBroken;
+    }
+
+    private static void Rollback(NpgsqlConnection connection)
+    {
+        using var command = new NpgsqlCommand("ROLLBACK", connection) { CommandTimeout = _patience };
+        command.ExecuteNonQuery();
+    }
+}
