@@ -53,7 +53,7 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
     {
         try
         {
-            var loads = hosts.All.Select(host => new HostLoad(host, parts.Physicals.CountAt(host), FitOf(host))).ToArray();
+            var loads = hosts.All.Select(host => new HostLoad(host, parts.Physicals.CountAt(host), host.Standing.Role.FitFor(parts.Settings.Target), Promise(host))).ToArray();
             if (FindMove(hosts, loads) is { } move && await IsReadyAsync(move.To).ConfigureAwait(false))
             {
                 await MoveAsync(move).ConfigureAwait(false);
@@ -69,8 +69,8 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         }
     }
 
-    /// <summary>What it was when it was asked last; what it may be if that is long ago.</summary>
-    private HostFit FitOf(ServerDataSource host)
+    /// <summary>What it may be, if it was asked long ago or never.</summary>
+    private HostFit Promise(ServerDataSource host)
     {
         var fit = host.Standing.Role.FitFor(parts.Settings.Target);
         return fit != HostFit.Preferred && host.Standing.RecentRole == HostRole.Unknown ? HostFit.Preferred : fit;
@@ -81,9 +81,9 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         (HostLoad From, HostLoad To)? best = null;
         foreach (var from in loads.Where(load => load.Count > 0))
         {
-            foreach (var to in loads.Where(load => load.Host != from.Host && !load.Host.Standing.IsDoubted && load.Fit != HostFit.Wrong))
+            foreach (var to in loads.Where(load => load.Host != from.Host && !load.Host.Standing.IsDoubted && load.Promise != HostFit.Wrong))
             {
-                var isBetter = to.Fit != from.Fit ? to.Fit < from.Fit
+                var isBetter = to.Promise != from.Fit ? to.Promise < from.Fit
                     : hosts.IsBalanced ? from.Count >= to.Count + 2 || to.Count == 0
                     : to.Host.Index < from.Host.Index;
                 if (isBetter && (best is not { } found || from.Count - to.Count > found.From.Count - found.To.Count))
@@ -123,7 +123,7 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
             }
 
             // With what it is now the next step may find that nothing is to be moved.
-            return fit <= to.Fit;
+            return fit <= to.Promise;
         }
         catch (Exception error)
         {
@@ -136,7 +136,7 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
     private async Task MoveAsync((HostLoad From, HostLoad To) move)
     {
         var counts = parts.Gate.Read();
-        var adds = move.To.Count == 0 && move.From.Count == 1 && move.To.Fit == move.From.Fit && parts.Settings.LoadBalancesHosts;
+        var adds = move.To.Count == 0 && move.From.Count == 1 && move.To.Promise == move.From.Fit && parts.Settings.LoadBalancesHosts;
         if (adds ? counts.Connections >= counts.Size : !await TryRetireAtAsync(move.From.Host).ConfigureAwait(false))
         {
             return;
@@ -169,5 +169,9 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         return true;
     }
 
-    private readonly record struct HostLoad(ServerDataSource Host, int Count, HostFit Fit);
+    /// <param name="Host">Where.</param>
+    /// <param name="Count">How many connections of the pool lead there.</param>
+    /// <param name="Fit">How well its sessions serve.</param>
+    /// <param name="Promise">How well one that is opened now may serve.</param>
+    private readonly record struct HostLoad(ServerDataSource Host, int Count, HostFit Fit, HostFit Promise);
 }
