@@ -17,6 +17,7 @@ internal sealed class HostSearch(PoolSettings settings, ServerHosts hosts, Physi
     public async ValueTask<OpenedConnection> OpenAsync(OpenAt openAt, bool blocking, CancellationToken cancellationToken)
     {
         var left = Order(claims: true);
+        var met = new HashSet<ServerDataSource>();
         var errors = new List<(ServerDataSource Host, Exception Error)>();
         for (var isFirst = true; left.Count > 0; isFirst = false)
         {
@@ -30,12 +31,19 @@ internal sealed class HostSearch(PoolSettings settings, ServerHosts hosts, Physi
                     await host.Knock.AskAsync(isDoubtful: false, blocking, cancellationToken).ConfigureAwait(false);
                 }
 
-                return await openAt(host, role => IsWelcome(role, left), blocking, cancellationToken).ConfigureAwait(false);
+                return await openAt(host, role => IsWelcome(role, left.Except(met)), blocking, cancellationToken).ConfigureAwait(false);
             }
             catch (WrongRoleException other) when (other.Role.FitFor(hosts.Target) == HostFit.Acceptable)
             {
                 host.Standing.NoteRole(other.Role);
+                met.Add(host);
                 left.Insert(left.FindLastIndex(better => !better.Standing.IsDoubted) + 1, host);
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                // It took what was left of the time.
+                host.Standing.NoteBad();
+                throw;
             }
             catch (Exception error) when (!cancellationToken.IsCancellationRequested)
             {
@@ -60,6 +68,11 @@ internal sealed class HostSearch(PoolSettings settings, ServerHosts hosts, Physi
                     await host.Knock.AskAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
                 }
 
+                return;
+            }
+            catch (PostgresException refused) when (PoolerErrors.KindOf(refused) == PoolerErrorKind.StartupParameterRefused)
+            {
+                // The open finds out whether it gets in without them.
                 return;
             }
             catch (Exception error) when (!cancellationToken.IsCancellationRequested)
@@ -101,10 +114,10 @@ internal sealed class HostSearch(PoolSettings settings, ServerHosts hosts, Physi
                 _ => 2,
             };
 
-    private bool IsWelcome(HostRole role, List<ServerDataSource> left) => role.FitFor(hosts.Target) switch
+    private bool IsWelcome(HostRole role, IEnumerable<ServerDataSource> untried) => role.FitFor(hosts.Target) switch
     {
         HostFit.Preferred => true,
-        HostFit.Acceptable => !left.Exists(other => !other.Standing.IsDoubted && Rank(other) < 2),
+        HostFit.Acceptable => !untried.Any(other => !other.Standing.IsDoubted && Rank(other) < 2),
         _ => false,
     };
 

@@ -41,6 +41,10 @@ internal sealed class PhysicalOpening(
                 await _search.KnockAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
             }
         }
+        catch (PostgresException refused) when (PoolerErrors.KindOf(refused) == PoolerErrorKind.StartupParameterRefused)
+        {
+            // A pooler has come in between. The open finds out whether it gets in without them.
+        }
         catch (PostgresException refused) when (PoolerErrors.Explain(refused) is { } explained)
         {
             throw explained;
