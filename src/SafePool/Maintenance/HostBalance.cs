@@ -54,7 +54,11 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         try
         {
             var loads = hosts.All.Select(host => new HostLoad(host, parts.Physicals.CountAt(host), host.Standing.Role.FitFor(parts.Settings.Target), Promise(host))).ToArray();
-            if (FindMove(hosts, loads) is { } move && await IsReadyAsync(move.To).ConfigureAwait(false))
+            if (FindMove(loads) is { } move
+                && await IsReadyAsync(move.To.Host).ConfigureAwait(false)
+
+                // With what it is, instead of what it might have been.
+                && IsBetter(move.From, move.To with { Promise = move.To.Host.Standing.Role.FitFor(parts.Settings.Target) }))
             {
                 await MoveAsync(move).ConfigureAwait(false);
             }
@@ -76,17 +80,14 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         return fit != HostFit.Preferred && host.Standing.RecentRole == HostRole.Unknown ? HostFit.Preferred : fit;
     }
 
-    private static (HostLoad From, HostLoad To)? FindMove(ServerHosts hosts, HostLoad[] loads)
+    private (HostLoad From, HostLoad To)? FindMove(HostLoad[] loads)
     {
         (HostLoad From, HostLoad To)? best = null;
         foreach (var from in loads.Where(load => load.Count > 0))
         {
             foreach (var to in loads.Where(load => load.Host != from.Host && !load.Host.Standing.IsDoubted && load.Promise != HostFit.Wrong))
             {
-                var isBetter = to.Promise != from.Fit ? to.Promise < from.Fit
-                    : hosts.IsBalanced ? from.Count >= to.Count + 2 || to.Count == 0
-                    : to.Host.Index < from.Host.Index;
-                if (isBetter && (best is not { } found || from.Count - to.Count > found.From.Count - found.To.Count))
+                if (IsBetter(from, to) && (best is not { } found || from.Count - to.Count > found.From.Count - found.To.Count))
                 {
                     best = (from, to);
                 }
@@ -96,9 +97,14 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         return best;
     }
 
-    private async Task<bool> IsReadyAsync(HostLoad to)
+    private bool IsBetter(HostLoad from, HostLoad to)
+        => to.Promise != from.Fit ? to.Promise < from.Fit
+            : parts.Settings.LoadBalancesHosts ? from.Count >= to.Count + 2 || to.Count == 0
+            : to.Host.Index < from.Host.Index;
+
+    private async Task<bool> IsReadyAsync(ServerDataSource to)
     {
-        var standing = to.Host.Standing;
+        var standing = to.Standing;
         if (standing.HasAnsweredLately)
         {
             return true;
@@ -108,9 +114,8 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
         using var patience = new CancellationTokenSource(parts.Settings.TimeoutForEachHost, parts.Time);
         try
         {
-            var role = await to.Host.Knock.AskRoleAsync(patience.Token).ConfigureAwait(false);
-            var fit = role.FitFor(parts.Settings.Target);
-            if (fit == HostFit.Wrong)
+            var role = await to.Knock.AskRoleAsync(patience.Token).ConfigureAwait(false);
+            if (role.FitFor(parts.Settings.Target) == HostFit.Wrong)
             {
                 standing.NoteBad(role);
                 return false;
@@ -119,11 +124,10 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
             standing.NoteGood(role);
             if (wasGone)
             {
-                Log.HostIsBack(parts.Logger, parts.Settings.Name, to.Host.Name.ToString());
+                Log.HostIsBack(parts.Logger, parts.Settings.Name, to.Name.ToString());
             }
 
-            // With what it is now the next step may find that nothing is to be moved.
-            return fit <= to.Promise;
+            return true;
         }
         catch (Exception error)
         {

@@ -99,7 +99,7 @@ public sealed class RoleTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task RentAsync_TheStandbyOfAPoolForReadsIsPromoted_ItsSessionsMoveToTheNewStandbyOrStay()
+    public async Task RentAsync_TheStandbyOfAPoolForReadsIsPromoted_IsSaidAndNothingMovesBeforeThat()
     {
         await using var logs = new Logs();
         await using var pool = Pool($"{_pair.ConnectionString};Target Session Attributes=prefer-standby;Host Recheck Seconds=1", logs: logs.Collector);
@@ -108,8 +108,8 @@ public sealed class RoleTests : IAsyncLifetime
 
         await _pair.Standby.PromoteAsync(Cancellation);
 
-        var debug = await Record.ExceptionAsync(() => UseUntilAsync(pool, () => logs.Collector.Entries.Any(entry => entry.EventId.Id == 150)));
-        Assert.True(debug is null, string.Join("\n", logs.Collector.Entries.TakeLast(12)) + pool.GetSnapshot() + await AskAsync(pool) + " " + string.Join(' ', pool.Parts.Source.Hosts!.All.Select(h => $"{h.Name} {h.AtRest} {pool.Parts.Physicals.CountAt(h)} {h.Standing.Role}")));
+        await UseUntilAsync(pool, () => logs.Collector.Entries.Any(entry => entry.EventId.Id == 150));
+        Assert.InRange(pool.GetSnapshot().TotalOpened, 2, 6);
         var said = logs.Collector.Entries.First(entry => entry.EventId.Id == 150).Message;
         Assert.Contains($"127.0.0.1:{_pair.Standby.Port} was a standby and is a primary", said, StringComparison.Ordinal);
     }
