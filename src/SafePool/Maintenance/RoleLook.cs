@@ -23,6 +23,7 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
     private int _isRunning;
     private long _next = parts.Clock.After(parts.Clock.Exact, _period);
     private long _rents;
+    private bool _hasCounted;
 
     /// <summary>Begins a look if one is due and none is under way, and does not wait for it.</summary>
     public void Begin()
@@ -39,16 +40,23 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
         }
     }
 
+    /// <summary>Only in a tick that has seen rents: what falls silent stays silent.</summary>
     private bool IsDue()
     {
         if (parts.Clock.Exact < _next)
         {
+            _hasCounted = false;
             return false;
         }
 
         var rents = parts.Ledger.TotalRents;
-        var isUsed = rents != _rents;
-        (_rents, _next) = (rents, parts.Clock.After(parts.Clock.Exact, _period));
+        var isUsed = _hasCounted && rents != _rents;
+        (_rents, _hasCounted) = (rents, true);
+        if (isUsed)
+        {
+            _next = parts.Clock.After(parts.Clock.Exact, _period);
+        }
+
         return isUsed;
     }
 
