@@ -32,6 +32,7 @@ internal sealed class PoolParts
         Loop = new MaintenanceLoop(pool, Clock);
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
+        Roles = new HostRoles(Clock);
         Timeouts = new LeaseTimeouts(settings, Path);
         Failures = new SessionFailures(this);
         Source = sourceFactory?.Invoke(Physicals) ?? MakeSource(settings, time, logger);
@@ -94,6 +95,8 @@ internal sealed class PoolParts
 
     public ServerPath Path { get; }
 
+    public HostRoles Roles { get; }
+
     public LeaseTimeouts Timeouts { get; }
 
     public OpenTimes Opens { get; }
@@ -134,7 +137,7 @@ internal sealed class PoolParts
         CommandFailures.Add(settings.DataSourceName, Failures);
         try
         {
-            return new NpgsqlConnectionSource(settings, Path, Physicals, time, logger);
+            return new NpgsqlConnectionSource(settings, Path, Physicals, Roles, time, logger);
         }
         catch
         {

@@ -148,7 +148,8 @@ public sealed class AdoptingPageTests
         var driver = new NpgsqlConnectionStringBuilder(pool.Parts.Settings.DataSourceString);
 
         Assert.Equal((2, 11, 10, true), (driver.Timeout, driver.CommandTimeout, driver.ConnectionPruningInterval, driver.IncludeErrorDetail));
-        Assert.Equal(365 * 24 * 60 * 60, driver.HostRecheckSeconds);
+        Assert.Equal(TimeSpan.FromSeconds(10), pool.Parts.Settings.HostRecheck);
+        Assert.Equal(("a", 3), (driver.Host, pool.Parts.Settings.Hosts.Count));
         Assert.Equal((false, true), (pool.Parts.Settings.Enlists, bare.Parts.Settings.Enlists));
     }
 

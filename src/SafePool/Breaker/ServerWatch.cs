@@ -154,13 +154,13 @@ internal sealed class ServerWatch
     /// <summary>The connection has broken. Npgsql has ended all that was idle beside it, so the pool counts anew, and opens with care.</summary>
     private void End(LeaseSlot slot, Exception error)
     {
-        var generation = slot.Generation;
+        var (host, generation) = (_opener.HostOf(slot.Connection), slot.Generation);
         Forget(slot);
         _parts.Source.Close(slot.Connection!);
         slot.Reset();
 
         // Not if a lease broke first, or somebody cleared the pool: what there is now is newer than the loss then.
-        if (!_parts.Gate.IsClosed && _opener.TryRetireAll(generation))
+        if (!_parts.Gate.IsClosed && _opener.TryRetire(host, generation))
         {
             _parts.Recorder.Record(FlightEventKind.ServerLost);
             Log.ServerLost(_parts.Logger, _parts.Settings.Name, FatalErrors.Describe(error), error);

@@ -137,6 +137,50 @@ internal sealed class ConnectionOpener : IDisposable
         Pump();
     }
 
+    /// <summary>The same for the host of one connection, where there are several: what lies at the others is none of its business.</summary>
+    /// <param name="slot">The place, with the connection that broke.</param>
+    public bool TryRetireWith(LeaseSlot slot)
+        => _parts.Source.Hosts is { IsSeveral: true } hosts
+            && (hosts.Of(slot.Connection) ?? slot.Enlistment?.Physical?.Server) is { } host
+                ? host.TryNoteLoss(slot.PresentLeaseId != 0 ? slot.RentedAt : _parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host)
+                : TryRetireAll(slot.Generation);
+
+    /// <summary>The same for what nobody had leased.</summary>
+    /// <param name="host">Where it was; null where there is one host.</param>
+    /// <param name="generation">Of what was lost.</param>
+    public bool TryRetire(ServerDataSource? host, int generation)
+        => host is null ? TryRetireAll(generation) : host.TryNoteLoss(_parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host);
+
+    /// <summary>The host of a connection where there are several; null otherwise.</summary>
+    public ServerDataSource? HostOf(NpgsqlConnection? connection)
+        => _parts.Source.Hosts is { IsSeveral: true } hosts ? hosts.Of(connection) : null;
+
+    /// <summary>Retires what leads to one host: what is idle now, what is leased when it comes back. The generation goes on.</summary>
+    public bool RetireAt(ServerDataSource host)
+    {
+        var doomed = _parts.Physicals.At(host);
+        host.Clear();
+        var inUse = new HashSet<PhysicalConnection>();
+        foreach (var slot in _parts.Ledger.Slots)
+        {
+            if (slot.Connection is { } connection && _parts.Source.Identify(connection) is { } physical)
+            {
+                inUse.Add(physical);
+            }
+        }
+
+        foreach (var physical in doomed)
+        {
+            // What was idle has ended; nobody will bring it back.
+            physical.IsRetired = !inUse.Contains(physical);
+            _parts.Physicals.Expire(physical);
+        }
+
+        _resting.Sift();
+        Pump();
+        return true;
+    }
+
     /// <summary>Cancels the opens that are under way.</summary>
     public void Dispose() => _closing.Cancel();
 
@@ -190,6 +234,7 @@ internal sealed class ConnectionOpener : IDisposable
         {
             opened = await _connector.ConnectAsync(attempt, growing).ConfigureAwait(false);
             failure = opened.Value.Failure;
+            RetireIfPathMoved();
         }
         catch (Exception error)
         {
@@ -227,6 +272,17 @@ internal sealed class ConnectionOpener : IDisposable
         _settlement.Settle(_parts.Ledger[place], opened, attempt.IsBlocking);
         Pump();
         attempt.Tell(error: null);
+    }
+
+    /// <summary>What stands between the pool and its server is something else now: what was opened before was not made for it.</summary>
+    private void RetireIfPathMoved()
+    {
+        if (_parts.Path.TryTakeMove())
+        {
+            _parts.Physicals.Advance();
+            _resting.Empty();
+            Log.PathMoved(_parts.Logger, _parts.Settings.Name);
+        }
     }
 
     /// <summary>It has not ended in time: its permit comes back, and its place, or what is in it goes first.</summary>

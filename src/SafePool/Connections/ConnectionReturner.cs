@@ -74,18 +74,18 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <summary>The same for one over which the server did not answer in time: another one is asked before all are retired.</summary>
     public void GiveUpOn(LeaseSlot slot, Task<bool> look)
     {
-        var generation = slot.Generation;
+        var (host, generation) = (opener.HostOf(slot.Connection), slot.Generation);
         ReturnAfter(slot, look);
-        if (SecondOpinion.Agrees(generation))
+        if (SecondOpinion.Agrees(host, generation))
         {
-            RetireSilent(generation);
+            RetireSilent(host, generation);
         }
     }
 
-    /// <summary>Retires a generation of which nobody answers.</summary>
-    public void RetireSilent(int generation)
+    /// <summary>Retires a generation of which nobody answers, at one host where there are several.</summary>
+    public void RetireSilent(ServerDataSource? host, int generation)
     {
-        if (opener.TryRetireAll(generation))
+        if (opener.TryRetire(host, generation))
         {
             parts.Recorder.Record(FlightEventKind.ProbeFailed);
             Log.ProbeFailed(parts.Logger, parts.Settings.Name);
@@ -93,7 +93,11 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     }
 
     /// <summary>The end of a return whose connection its user has closed already.</summary>
-    public void ReturnClosed(LeaseSlot slot) => Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    public void ReturnClosed(LeaseSlot slot)
+    {
+        parts.Source.NoteRested(slot.Connection!);
+        Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+    }
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
@@ -150,7 +154,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     private void Conclude(LeaseSlot slot, CloseOutcome outcome)
     {
         // The first of a generation retires the others; those that broke in the same outage find it done.
-        if (outcome == CloseOutcome.Broken && opener.TryRetireAll(slot.Generation))
+        if (outcome == CloseOutcome.Broken && opener.TryRetireWith(slot))
         {
             if (slot.Site == default)
             {

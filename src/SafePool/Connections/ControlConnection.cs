@@ -234,7 +234,6 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
             // Of several hosts to that of the session. It saves attempts, and proves nothing.
             unpooled.Host = session.Name;
             unpooled.Port = session.Port;
-            unpooled.TargetSessionAttributes = null;
         }
 
         return NpgsqlConnectionSource.Build(settings, unpooled.ConnectionString, DataSourceUse.Control);

@@ -5,16 +5,21 @@ using SafePool.Options;
 namespace SafePool.Connections;
 
 /// <summary>Asks the server's role: over a connection that is there, or over one that is opened for it, to find out where a new one would lead.</summary>
-internal sealed class FreshSession(PoolSettings settings, ServerDataSource server)
+internal sealed class FreshSession(PoolSettings settings, ServerHosts hosts)
 {
     private const string IsInRecovery = "SELECT pg_is_in_recovery()";
 
     // In whole seconds.
     private static readonly int _patience = (int)Math.Ceiling(PoolSettings.ReturnPatience.TotalSeconds);
 
-    /// <summary>Whether a session that was opened now would be on a standby. Null when none could be opened.</summary>
+    /// <summary>Whether a session that was opened now would be on a standby. Null when none could be opened, or several hosts are named: then each is asked for its role (<see cref="HostRoles"/>).</summary>
     public async Task<bool?> IsOnStandbyAsync(CancellationToken cancellationToken)
     {
+        if (hosts.Only is not { } server)
+        {
+            return null;
+        }
+
         var unpooled = new NpgsqlConnectionStringBuilder(server.Text) { Pooling = false };
         var source = ServerDataSource.Build(settings, unpooled.ConnectionString, DataSourceUse.Knock);
         await using var sourceDisposal = source.ConfigureAwait(false);

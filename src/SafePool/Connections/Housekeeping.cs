@@ -38,6 +38,11 @@ internal static class Housekeeping
         }
 
         settings.ConfigureDataSource?.Invoke(builder);
+        if (builder.ConnectionStringBuilder.Host?.Contains(',', StringComparison.Ordinal) is true)
+        {
+            throw new NotSupportedException("ConfigureDataSource has set several hosts. Name them in ConnectionString: the pool chooses among them, not Npgsql.");
+        }
+
         var name = CommandFailures.Join(settings.DataSourceName, builder.Name);
         if (use == DataSourceUse.Pool)
         {

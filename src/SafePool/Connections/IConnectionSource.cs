@@ -17,6 +17,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Whether what is taken within an ambient transaction may be enlisted in it.</summary>
     bool IsEnlisting { get; }
 
+    /// <summary>The hosts that it connects to; null where a test stands for the server.</summary>
+    ServerHosts? Hosts => null;
+
     /// <summary>Takes a connection that is at rest. Null when there is none; never waits, never connects.</summary>
     /// <remarks>For callers who know that no transaction is ambient: the others take outside (<see cref="Enlistments.AmbientTransaction.TryTakeOutside"/>).</remarks>
     NpgsqlConnection? TryTake();
@@ -26,9 +29,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// When there is none, Npgsql tries one at rest instead and, as the transaction is over, gives it back at once.
     /// </remarks>
     /// <param name="transaction">The transaction.</param>
+    /// <param name="host">Where it is; null where nobody knows of hosts.</param>
     /// <param name="onto">A closed object from <see cref="Create"/> that shall have it; null for a new one.</param>
     /// <param name="isBroken">There was one, but it broke: now it is gone.</param>
-    NpgsqlConnection? TryTakeWithin(Transaction transaction, NpgsqlConnection? onto, out bool isBroken);
+    NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken);
 
     /// <summary>From the next <see cref="Clear"/> on what is taken within an ambient transaction is enlisted in it. False when it is already.</summary>
     bool TryBeginEnlisting();
@@ -38,6 +42,14 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
 
     /// <summary>Takes what is at rest onto an object from <see cref="Create"/>; onto a new one where that object cannot be opened any more. Null when there is nothing.</summary>
     NpgsqlConnection? TryTake(NpgsqlConnection onto) => TryTake();
+
+    /// <summary>Takes a connection that is at rest at one host. Null when there is none.</summary>
+    NpgsqlConnection? TryTakeAt(ServerDataSource host) => null;
+
+    /// <summary>A connection has come to rest that was not closed by way of this.</summary>
+    void NoteRested(NpgsqlConnection connection)
+    {
+    }
 
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
     /// <param name="attempt">On whose behalf; it is told how far this has come. Blocking if it is.</param>

@@ -10,8 +10,8 @@ namespace SafePool.Connections;
 /// all to a full server, or to a firewall that lets nobody new in. So such a pool knocks first, with a connection outside of Npgsql's pool, which is closed at once.
 /// </para>
 /// <para>
-/// It costs one more connect, once for a burst: an open that succeeded within the last second is proof enough, unless there is reason to doubt, and those who open at the same time share one knock. With several hosts nobody
-/// knocks: Npgsql keeps those of each host apart. The knock uses the place of the open that it precedes, so there is no socket beyond <c>MaxSize</c>.
+/// It costs one more connect, once for a burst: an open that succeeded within the last second is proof enough, unless there is reason to doubt, and those who open at the same time share one knock. With several hosts each has
+/// its own. The knock uses the place of the open that it precedes, so there is no socket beyond <c>MaxSize</c>.
 /// </para>
 /// </remarks>
 internal sealed class Knock(PoolSettings settings, ServerDataSource server, TimeProvider clock) : IDisposable
@@ -25,13 +25,16 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
     private string? _text;
     private Task? _underWay;
 
+    /// <summary>Whether it let somebody in a moment ago.</summary>
+    public bool IsProven => Volatile.Read(ref _provenAt) is var at and not long.MinValue && clock.GetElapsedTime(at) < _proofLasts;
+
     /// <summary>A connection was opened just now.</summary>
     public void NoteOpened() => Volatile.Write(ref _provenAt, clock.GetTimestamp());
 
     /// <summary>Throws what an open would throw.</summary>
     public async ValueTask AskAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken)
     {
-        if (server.Current is NpgsqlMultiHostDataSource || (!isDoubtful && IsProven()))
+        if (!isDoubtful && IsProven)
         {
             return;
         }
@@ -52,6 +55,16 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         }
     }
 
+    /// <summary>Knocks, and asks who answers. Throws what an open would throw.</summary>
+    public async Task<HostRole> AskRoleAsync(CancellationToken cancellationToken)
+    {
+        var connection = await Unpooled().OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        await using var disposal = connection.ConfigureAwait(false);
+        var role = await RoleQuestion.AskAsync(connection, settings.TimeoutForEachHost, blocking: false, cancellationToken).ConfigureAwait(false);
+        NoteOpened();
+        return role;
+    }
+
     public void Dispose() => _unpooled?.Dispose();
 
     /// <summary>The server may have had room for one: it must have let go of this one before the next.</summary>
@@ -67,8 +80,6 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
             await Task.Delay(_exitTakes, TimeProvider.System, cancellationToken).ConfigureAwait(false);
         }
     }
-
-    private bool IsProven() => Volatile.Read(ref _provenAt) is var at and not long.MinValue && clock.GetElapsedTime(at) < _proofLasts;
 
     private Task Shared()
     {
@@ -89,7 +100,7 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
 
     private async Task AskOnceAsync()
     {
-        using var patience = new CancellationTokenSource(settings.ConnectTimeout, clock);
+        using var patience = new CancellationTokenSource(settings.TimeoutForEachHost, clock);
         try
         {
             var connection = await Stragglers
@@ -100,7 +111,7 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         }
         catch (OperationCanceledException late)
         {
-            throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.ConnectTimeout)}).", new TimeoutException(late.Message, late));
+            throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.TimeoutForEachHost)}).", new TimeoutException(late.Message, late));
         }
     }
 

@@ -9,7 +9,7 @@ using SafePool.Options;
 
 namespace SafePool.Connections;
 
-/// <summary>Governs one <see cref="NpgsqlDataSource"/> through its public API (design decision D1).</summary>
+/// <summary>Governs one <see cref="NpgsqlDataSource"/> for each host through their public API (design decision D1).</summary>
 internal sealed class NpgsqlConnectionSource : IConnectionSource
 {
     private const string Nothing = ";";
@@ -17,8 +17,6 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     // DISCARD ALL without what would pull prepared statements from under Npgsql.
     private const string ResetWords =
         "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP";
-
-    private const int MaxRetireAttempts = 3;
 
     // An open that finds nothing at rest would connect. With a token that is cancelled already it gives up instead, so it only ever takes.
     private static readonly CancellationToken _restingOnly = new(canceled: true);
@@ -29,34 +27,48 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly CancellationTokenSource _disposing = new();
     private readonly PhysicalConnections _physicals;
     private readonly ServerPath _path;
-    private readonly ServerDataSource _server;
+    private readonly ServerHosts _hosts;
+    private readonly ServerDataSource? _only;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
     private readonly FreshSession _fresh;
     private readonly TimeSpan _connectTimeout;
 
-    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, TimeProvider clock, ILogger logger)
+    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
         _path = path;
         _connectTimeout = settings.ConnectTimeout;
-        _server = new ServerDataSource(settings, path);
+        _hosts = new ServerHosts(settings, path, clock);
+        _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
-        _opening = new PhysicalOpening(settings, path, _server, physicals, clock, logger);
-        _fresh = new FreshSession(settings, _server);
+        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, clock, logger);
+        _fresh = new FreshSession(settings, _hosts);
         DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 
     // Of the data source, because the user may have changed it while that was built.
-    public string? ApplicationName => ApplicationNames.Of(_server.Current.ConnectionString);
+    public string? ApplicationName => ApplicationNames.Of(_hosts.All[0].Current.ConnectionString);
 
     public static NpgsqlDataSource Build(PoolSettings settings, string connectionString, DataSourceUse use) => ServerDataSource.Build(settings, connectionString, use);
 
-    public bool IsEnlisting => _server.IsEnlisting;
+    public ServerHosts Hosts => _hosts;
 
-    public NpgsqlConnection? TryTake() => TakeOnto(_server.Current.CreateConnection());
+    public bool IsEnlisting => _hosts.IsEnlisting;
 
-    public NpgsqlConnection Create() => _server.Current.CreateConnection();
+    public NpgsqlConnection? TryTake() => _only is { } only ? TakeOnto(only.Current.CreateConnection()) : HostTakes.TryTake(_hosts, TakeOnto);
+
+    public NpgsqlConnection? TryTakeAt(ServerDataSource host) => HostTakes.TryTakeAt(host, TakeOnto);
+
+    public void NoteRested(NpgsqlConnection connection)
+    {
+        if (_only is null)
+        {
+            _hosts.Of(connection)?.NoteRested();
+        }
+    }
+
+    public NpgsqlConnection Create() => HostTakes.First(_hosts).Current.CreateConnection();
 
     public NpgsqlConnection? TryTake(NpgsqlConnection onto)
     {
@@ -65,11 +77,16 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             var opening = onto.OpenAsync(_restingOnly);
             if (opening.IsCompletedSuccessfully)
             {
+                if (_only is null)
+                {
+                    _hosts.Of(onto)?.NoteTaken();
+                }
+
                 return onto;
             }
 
-            // Its data source was replaced: then another object must do.
-            return opening.Exception?.InnerException is ObjectDisposedException ? TryTake() : null;
+            // Its data source was replaced, or its host has nothing idle while others may: then another object must do.
+            return opening.Exception?.InnerException is ObjectDisposedException || _only is null ? TryTake() : null;
         }
         catch (InvalidOperationException)
         {
@@ -78,9 +95,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public NpgsqlConnection? TryTakeWithin(Transaction transaction, NpgsqlConnection? onto, out bool isBroken)
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken)
     {
-        var connection = onto ?? _server.Current.CreateConnection();
+        // Npgsql keeps it for its own host.
+        var at = host ?? HostTakes.First(_hosts);
+        var connection = onto is not null && (_only is not null || _hosts.Of(onto) == at) ? onto : at.Current.CreateConnection();
         var wasBroken = false;
         connection.StateChange += EndIfBroken;
         var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));
@@ -99,9 +118,14 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public bool TryBeginEnlisting() => _server.TryBeginEnlisting();
+    public bool TryBeginEnlisting() => _hosts.TryBeginEnlisting();
 
-    public ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt) => _opening.OpenAsync(attempt);
+    public ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
+
+        // What lies at rest at any host goes first, as Npgsql has it with one: never is there a connection more than there are places.
+        => _only is null && TryTake() is { } rested && Identify(rested) is { } known
+            ? new ValueTask<OpenedConnection>(new OpenedConnection(rested, known, IsNew: false))
+            : _opening.OpenAsync(attempt);
 
     public ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken) => _opening.KnockAsync(isDoubtful, blocking, cancellationToken);
 
@@ -131,9 +155,18 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public void Close(NpgsqlConnection connection) => connection.Close();
+    public void Close(NpgsqlConnection connection)
+    {
+        connection.Close();
+        NoteRested(connection);
+    }
 
-    public Task CloseAsync(NpgsqlConnection connection) => connection.CloseAsync();
+    public Task CloseAsync(NpgsqlConnection connection)
+    {
+        var closing = connection.CloseAsync();
+        NoteRested(connection);
+        return closing;
+    }
 
     public Task<bool> RetireAsync(NpgsqlConnection connection) => OwnThread.RunAsync(() => Retire(connection));
 
@@ -252,18 +285,14 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => FreshSession.IsOnStandbyAsync(connection);
 
-    public bool TryBeginGrowing(int maxSize) => _server.TryBeginGrowing(maxSize);
+    public bool TryBeginGrowing(int maxSize) => _hosts.TryBeginGrowing(maxSize);
 
-    public void Clear()
-    {
-        _server.Clear();
-        PhysicalOpening.ForgetHosts(_server.Current);
-    }
+    public void Clear() => _hosts.Clear();
 
     public void Dispose()
     {
         _disposing.Cancel();
-        _server.Dispose();
+        _hosts.Dispose();
         _opening.Dispose();
 
         // What it closes, it closes by itself.
@@ -273,7 +302,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public async ValueTask DisposeAsync()
     {
         await _disposing.CancelAsync().ConfigureAwait(false);
-        await _server.DisposeAsync().ConfigureAwait(false);
+        await _hosts.DisposeAsync().ConfigureAwait(false);
         _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
     }
@@ -293,34 +322,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private bool Retire(NpgsqlConnection connection)
     {
         var physical = Identify(connection);
-        for (var attempt = 1; attempt <= MaxRetireAttempts && connection.FullState == ConnectionState.Open; attempt++)
-        {
-            try
-            {
-                using var neverMade = connection.BeginBinaryExport(Housekeeping.BreakingCopy);
-            }
-            catch (ArgumentException)
-            {
-                // As wanted.
-            }
-            catch (PostgresException refused)
-            {
-                // A failed transaction refuses everything until it is rolled back; a tiny statement_timeout may hit even this.
-                if (refused.SqlState == PostgresErrorCodes.InFailedSqlTransaction)
-                {
-                    Execute(connection, "ROLLBACK");
-                }
-            }
-            catch (NpgsqlException) when (connection.FullState == ConnectionState.Broken)
-            {
-                // By itself.
-            }
-        }
-
-        var isBroken = connection.FullState == ConnectionState.Broken;
-        physical?.IsRetired = isBroken;
-        connection.Close();
-        return isBroken;
+        var isGone = PhysicalEnd.Make(connection);
+        physical?.IsRetired = isGone;
+        return isGone;
     }
 
     private bool DiscardAll(NpgsqlConnection connection)

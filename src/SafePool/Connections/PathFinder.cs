@@ -8,7 +8,7 @@ namespace SafePool.Connections;
 /// <summary>Finds out, with the first connection, what stands between the pool and its server, and settles what follows from it.</summary>
 /// <remarks>Directly connected it asks only whether the timeouts are in force. Thread-safety: every member may be called from any thread; whoever is first settles the path.</remarks>
 internal sealed class PathFinder(
-    PoolSettings settings, ServerPath path, ServerDataSource server, SessionGreeting greeting, TimeProvider clock, ILogger logger) : IDisposable
+    PoolSettings settings, ServerPath path, ServerHosts hosts, SessionGreeting greeting, TimeProvider clock, ILogger logger) : IDisposable
 {
     private const int SurveySeconds = 1;
 
@@ -21,35 +21,39 @@ internal sealed class PathFinder(
         => string.Join("; ", timeouts.Select(timeout => $"ALTER ROLE … SET {timeout.Parameter} = '{timeout.Milliseconds}ms'"));
 
     /// <summary>After an open that was refused for its start-up options: true when it is worth another attempt, without them.</summary>
-    public bool TryDoWithoutOptions(PostgresException refused, NpgsqlDataSource seen)
+    public bool TryDoWithoutOptions(PostgresException refused, ServerDataSource host, NpgsqlDataSource seen)
     {
-        if (settings.Timeouts != TimeoutStrategy.Auto
-            || PoolerErrors.KindOf(refused) != PoolerErrorKind.StartupParameterRefused
-            || settings.DataSourceString == settings.BareDataSourceString)
+        if (settings.Timeouts != TimeoutStrategy.Auto || PoolerErrors.KindOf(refused) != PoolerErrorKind.StartupParameterRefused)
         {
             return false;
         }
 
         // First, because with the other string somebody else may settle the path at once, and tells why.
         _refusal = refused.MessageText;
-        if (server.Text == settings.DataSourceString)
-        {
-            server.TryReplace(seen, settings.BareDataSourceString);
-        }
-
-        // False for an attempt that was without them already.
-        return seen != server.Current;
+        return hosts.TryDoWithoutOptions(host, seen);
     }
 
     /// <summary>Settles the path with a connection that was just opened, unless somebody else does meanwhile.</summary>
     public async ValueTask ExploreAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, SessionIdentity session, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection,
+        ServerDataSource host,
+        NpgsqlDataSource source,
+        SessionIdentity session,
+        bool blocking,
+        CancellationToken cancellationToken)
     {
         if (session.ProcessId is not { } backendId || backendId == connection.ProcessID)
         {
+            if (session.ProcessId is not null && hosts.TryWithOptions(host, source))
+            {
+                // The pooler that had refused them is gone: another connection, with them.
+                _refusal = null;
+                return;
+            }
+
             // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
             var found = session.ProcessId is null ? PathKind.UncertainPooler : PathKind.Direct;
-            await SettleAsync(connection, source, found, session.ProcessId is not null, blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, found, session.ProcessId is not null, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -60,13 +64,13 @@ internal sealed class PathFinder(
             : await _turn.WaitAsync(_survey.Patience, cancellationToken).ConfigureAwait(false);
         try
         {
-            if (path.IsKnown || source != server.Current)
+            if (path.IsKnown || source != host.Current)
             {
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(connection), blocking, cancellationToken).ConfigureAwait(false);
-            await SettleAsync(connection, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
+            var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -80,27 +84,29 @@ internal sealed class PathFinder(
     public void Dispose() => _turn.Dispose();
 
     private async ValueTask SettleAsync(
-        NpgsqlConnection connection, NpgsqlDataSource source, PathKind kind, bool isFound, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection,
+        ServerDataSource host,
+        NpgsqlDataSource source,
+        PathKind kind,
+        bool isFound,
+        bool blocking,
+        CancellationToken cancellationToken)
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
         var areSaid = kind == PathKind.Direct && _refusal is null;
         var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
-        if (server.TrySettle(source, kind, way))
+        if (hosts.TrySettle(host, source, kind, way))
         {
             Report(kind, way, missing, isFound);
         }
     }
 
-    private NpgsqlDataSource BuildSecond(NpgsqlConnection first)
+    private NpgsqlDataSource BuildSecond(ServerDataSource host)
     {
-        // To the very same pooler: with several hosts in the string another one has its own backends.
-        var unpooled = new NpgsqlConnectionStringBuilder(server.Text)
+        var unpooled = new NpgsqlConnectionStringBuilder(host.Text)
         {
-            Host = first.Host,
-            Port = first.Port,
-            TargetSessionAttributes = null,
             Pooling = false,
             CommandTimeout = SurveySeconds,
             Timeout = SurveySeconds,

@@ -14,6 +14,12 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>Under which name it was reached. Good for reaching the same again, perhaps; it proves nothing: a name may lead to several servers, and to others tomorrow.</summary>
     public HostName? Host { get; set; }
 
+    /// <summary>The host of the pool that it was opened through; null where tests have none.</summary>
+    public ServerDataSource? Server { get; set; }
+
+    /// <summary>What its server was when it was opened.</summary>
+    public HostRole Role { get; set; }
+
     /// <summary>When it is too old, as a timestamp of the pool's clock. Drawn once, when it was opened, unless it <see cref="PhysicalConnections.Expire"/>s.</summary>
     public long ExpiresAt { get; set; } = expiresAt;
 

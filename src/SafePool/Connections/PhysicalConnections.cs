@@ -143,6 +143,16 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
             IsUncertain: present.Any(physical => !physical.IsDirect || physical.Identity.Server is null));
     }
 
+    /// <summary>About how many of this generation lead to a host: one that has just ended by itself may be among them.</summary>
+    public int CountAt(ServerDataSource server)
+        => _known.Count(entry => entry.Value.Server == server && entry.Value.Generation == _generation && IsOfUse(entry.Value));
+
+    /// <summary>Those of this generation that lead to a host, and may still be handed out.</summary>
+    public IReadOnlyList<PhysicalConnection> At(ServerDataSource server)
+        => [.. _known.Select(entry => entry.Value).Where(physical => physical.Server == server && physical.Generation == _generation && IsOfUse(physical))];
+
+    private static bool IsOfUse(PhysicalConnection physical) => !physical.IsRetired && physical.ExpiresAt != long.MinValue;
+
     /// <summary>Looks through all connections when one of them is due; called by the maintenance loop.</summary>
     /// <param name="hasSurplus">Some are too many: whichever comes back first is to be looked at.</param>
     public void Refresh(bool hasSurplus)

@@ -1,61 +1,46 @@
 using System.Data;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using SafePool.Errors;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
-/// <summary>Opens one physical connection: connects, finds out with the first what stands in between, greets the session.</summary>
+/// <summary>Opens one physical connection: connects, asks who is there, finds out what stands in between, greets the session.</summary>
 internal sealed class PhysicalOpening(
-    PoolSettings settings, ServerPath path, ServerDataSource server, PhysicalConnections physicals, TimeProvider clock, ILogger logger) : IDisposable
+    PoolSettings settings, ServerPath path, ServerHosts hosts, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger) : IDisposable
 {
+    // A name that leads to a pooler and to a server by turns must not cost all connections every time.
+    private static readonly TimeSpan _mostOften = TimeSpan.FromMinutes(1);
+
     private readonly SessionGreeting _greeting = new(settings);
     private readonly IdentityQuestion _question = new(settings, logger);
-    private readonly PathFinder _finder = new(settings, path, server, new SessionGreeting(settings), clock, logger);
-    private readonly Knock _knock = new(settings, server, clock);
+    private readonly PathFinder _finder = new(settings, path, hosts, new SessionGreeting(settings), clock, logger);
+    private readonly HostSearch _search = new(settings, hosts, physicals);
+    private long _wasDirectAgainAt = long.MinValue;
 
-    /// <summary>Of several hosts another one may have become the primary: the next open asks them all.</summary>
-    public static void ForgetHosts(NpgsqlDataSource source) => (source as NpgsqlMultiHostDataSource)?.ClearDatabaseStates();
-
-    public async ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
-    {
-        while (true)
-        {
-            var source = server.Current;
-            try
-            {
-                if (await TryOpenAsync(source, attempt).ConfigureAwait(false) is { } opened)
-                {
-                    return opened;
-                }
-            }
-            catch (PostgresException refused)
-            {
-                // Once more if it is worth it.
-                if (_finder.TryDoWithoutOptions(refused, source))
-                {
-                    continue;
-                }
-
-                if (PoolerErrors.Explain(refused) is { } explained)
-                {
-                    throw explained;
-                }
-
-                throw;
-            }
-            catch (ObjectDisposedException) when (source != server.Current)
-            {
-                // Replaced in the meantime.
-            }
-        }
-    }
+    public ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
+        => hosts.Chooses
+            ? _search.OpenAsync(OpenAtAsync, attempt)
+            : OpenAtAsync(hosts.Only!, isWelcome: null, attempt);
 
     public async ValueTask KnockAsync(bool isDoubtful, bool blocking, CancellationToken cancellationToken)
     {
         try
         {
-            await _knock.AskAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
+            if (hosts.Only is { } only)
+            {
+                await only.Knock.AskAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                await _search.KnockAsync(isDoubtful, blocking, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (PostgresException refused) when (PoolerErrors.KindOf(refused) == PoolerErrorKind.StartupParameterRefused)
+        {
+            // A pooler has come in between. The open finds out whether it gets in without them.
         }
         catch (PostgresException refused) when (PoolerErrors.Explain(refused) is { } explained)
         {
@@ -63,67 +48,184 @@ internal sealed class PhysicalOpening(
         }
     }
 
-    public void Dispose()
+    public void Dispose() => _finder.Dispose();
+
+    private async ValueTask<OpenedConnection> OpenAtAsync(ServerDataSource host, Func<HostRole, bool>? isWelcome, OpenAttempt attempt)
     {
-        _finder.Dispose();
-        _knock.Dispose();
+        host.NoteOpening(1);
+        try
+        {
+            while (true)
+            {
+                var source = host.Current;
+                try
+                {
+                    if (await TryOpenAsync(host, source, isWelcome, attempt).ConfigureAwait(false) is { } opened)
+                    {
+                        return opened;
+                    }
+                }
+                catch (PostgresException refused)
+                {
+                    // Once more if it is worth it.
+                    if (!_finder.TryDoWithoutOptions(refused, host, source))
+                    {
+                        throw PoolerErrors.Explain(refused) is { } explained && isWelcome is null ? explained : refused;
+                    }
+                }
+                catch (ObjectDisposedException) when (source != host.Current)
+                {
+                    // Replaced in the meantime.
+                }
+            }
+        }
+        finally
+        {
+            host.NoteOpening(-1);
+        }
     }
 
     /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
-    private async ValueTask<OpenedConnection?> TryOpenAsync(NpgsqlDataSource source, OpenAttempt attempt)
+    private async ValueTask<OpenedConnection?> TryOpenAsync(
+        ServerDataSource host, NpgsqlDataSource source, Func<HostRole, bool>? isWelcome, OpenAttempt attempt)
     {
-        var (blocking, cancellationToken) = (attempt.IsBlocking, attempt.Token);
         var generation = physicals.Generation;
         var connection = source.CreateConnection();
+        using var share = isWelcome is null ? null : new HostShare(settings.TimeoutForEachHost, clock, attempt.Token);
+        var token = share?.Token ?? attempt.Token;
         try
         {
-            if (blocking)
-            {
-                connection.Open();
-            }
-            else
-            {
-                await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
-            }
+            await ConnectAsync(connection, attempt.IsBlocking, token).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is OperationCanceledException || (SqlStates.IsCuredByWaiting(error) && !SqlStates.IsServerFull(error)))
+        catch (Exception error)
         {
-            ForgetHosts(source);
-            throw;
+            await connection.DisposeAsync().ConfigureAwait(false);
+            throw InTime(host, share, error);
         }
 
-        var identity = connection.PostgresParameters;
-        if (physicals.Find(identity) is { } known)
+        if (physicals.Find(connection.PostgresParameters) is { } known)
         {
             return new OpenedConnection(connection, known, IsNew: false);
         }
 
-        DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
-        _knock.NoteOpened();
-        var host = HostName.Of(connection);
-
         // Before anybody is asked anything: should the attempt be given up, the pool has it in hand.
-        var physical = physicals.Register(identity, generation, isDirect: false);
-        physical.Host = host;
-        if (!attempt.TryConnect(new OpenedConnection(connection, physical, IsNew: true)))
+        var opened = Register(connection, host, generation);
+        if (!attempt.TryConnect(opened))
         {
-            return new OpenedConnection(connection, physical, IsNew: true, attempt.OutOfTime());
+            return opened with { Failure = attempt.OutOfTime() };
         }
 
-        Exception? failure = null;
         try
         {
-            var session = await _question.AskAsync(connection, generation, blocking, cancellationToken).ConfigureAwait(false);
-            (physical.Identity, physical.IsDirect) = (session, session.ProcessId == connection.ProcessID);
-            if (!path.IsKnown)
-            {
-                await _finder.ExploreAsync(connection, source, session, blocking, cancellationToken).ConfigureAwait(false);
-            }
+            await AskAsync(opened, generation, attempt.IsBlocking, token).ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            var failure = Explained(connection, error);
+            NoteBad(host, failure);
+            return isWelcome is not null && await TryLeaveAsync(opened, host, attempt, waits: false).ConfigureAwait(false)
+                ? throw InTime(host, share, error)
+                : opened with { Failure = failure };
+        }
 
-            if (source != server.Current && attempt.TryReconnect())
+        if (isWelcome?.Invoke(opened.Physical.Role) is false)
+        {
+            return await TryLeaveAsync(opened, host, attempt, waits: true).ConfigureAwait(false)
+                ? throw new WrongRoleException(host.Name, opened.Physical.Role)
+                : opened with { Failure = attempt.OutOfTime() };
+        }
+
+        return await GreetAsync(opened, host, source, attempt).ConfigureAwait(false);
+    }
+
+    /// <summary>What a host that has only a share of the time failed with.</summary>
+    private Exception InTime(ServerDataSource host, HostShare? share, Exception error)
+        => share?.IsOver is true
+            ? new NpgsqlException(
+                $"{host.Name} did not answer within its share of ConnectTimeout ({Sentences.Duration(settings.TimeoutForEachHost)}).",
+                new TimeoutException(error.Message, error))
+            : error;
+
+    private static async ValueTask ConnectAsync(NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    {
+        if (blocking)
+        {
+            connection.Open();
+        }
+        else
+        {
+            await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Ends a connection that belongs to nobody. Never throws.</summary>
+    private static async ValueTask EndAsync(NpgsqlConnection connection, ServerDataSource host, bool blocking)
+    {
+        try
+        {
+            if (connection.FullState == ConnectionState.Open
+                && !(blocking ? PhysicalEnd.Make(connection) : await OwnThread.RunAsync(() => PhysicalEnd.Make(connection)).ConfigureAwait(false)))
+            {
+                // Nobody may have it, and it lies there now.
+                host.Clear();
+            }
+        }
+        catch (Exception)
+        {
+            // It did not bear its end: the next words would not reach it either.
+            host.Clear();
+        }
+        finally
+        {
+            connection.Dispose();
+        }
+    }
+
+    /// <summary>Who the session is, and what its server is.</summary>
+    private async ValueTask AskAsync(OpenedConnection opened, int generation, bool blocking, CancellationToken cancellationToken)
+    {
+        var session = await _question.AskAsync(opened.Connection, generation, blocking, cancellationToken).ConfigureAwait(false);
+        var physical = opened.Physical;
+        (physical.Identity, physical.IsDirect) = (session, session.ProcessId == opened.Connection.ProcessID);
+        physical.Role = session switch
+        {
+            { IsInRecovery: true } => HostRole.Standby,
+            { IsInRecovery: false, IsReadOnly: true } => HostRole.ReadOnly,
+            { IsInRecovery: false } => HostRole.ReadWrite,
+            _ => HostRole.Unknown,
+        };
+    }
+
+    /// <summary>Leaves a host whose session is of no use, for the next one. False when the attempt was given up meanwhile: then whoever did has it in hand.</summary>
+    private async ValueTask<bool> TryLeaveAsync(OpenedConnection opened, ServerDataSource host, OpenAttempt attempt, bool waits)
+    {
+        if (!attempt.TryReconnect())
+        {
+            return false;
+        }
+
+        physicals.CountClosed();
+        opened.Physical.IsRetired = true;
+        var ending = EndAsync(opened.Connection, host, attempt.IsBlocking && waits).AsTask();
+        if (waits)
+        {
+            await ending.ConfigureAwait(false);
+        }
+
+        // Otherwise it is not waited for: a server that is silent must not keep the other hosts waiting.
+        return true;
+    }
+
+    /// <summary>Finds out what stands in between, and lets the user greet the session. Null when the pool needs another connection, of another data source.</summary>
+    private async ValueTask<OpenedConnection?> GreetAsync(OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, OpenAttempt attempt)
+    {
+        try
+        {
+            await ExploreAsync(opened, host, source, attempt).ConfigureAwait(false);
+            if (source != host.Current && attempt.TryReconnect())
             {
                 // Its data source is disposed, so this ends it.
-                connection.Close();
+                opened.Connection.Close();
                 physicals.CountClosed();
                 return null;
             }
@@ -133,21 +235,91 @@ internal sealed class PhysicalOpening(
                 throw attempt.OutOfTime();
             }
 
-            await _greeting.GreetAsync(connection, blocking, attempt.HookToken).ConfigureAwait(false);
-            if (connection.FullState != ConnectionState.Open)
+            await _greeting.GreetAsync(opened.Connection, attempt.IsBlocking, attempt.HookToken).ConfigureAwait(false);
+            if (opened.Connection.FullState != ConnectionState.Open)
             {
                 // A hook may have swallowed what it met.
                 throw new NpgsqlException("The connection broke while it was being prepared.", new IOException());
             }
+
+            NoteRole(host, opened.Physical.Role);
+            return opened;
         }
         catch (Exception error)
         {
-            // Of a connection that broke in between Npgsql says in its own way that it is not open: an outage like any other.
-            failure = error is InvalidOperationException && connection.FullState != ConnectionState.Open
-                ? new NpgsqlException("The connection broke while it was being prepared.", new IOException(error.Message, error))
-                : PoolerErrors.Explain(error) ?? error;
+            var failure = Explained(opened.Connection, error);
+            NoteBad(host, failure);
+            return opened with { Failure = failure };
+        }
+    }
+
+    private async ValueTask ExploreAsync(OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, OpenAttempt attempt)
+    {
+        var physical = opened.Physical;
+        if (path.IsKnown && physical.Identity.ProcessId is not null && IsContradicted(host, physical.IsDirect))
+        {
+            path.Doubt();
         }
 
-        return new OpenedConnection(connection, physical, IsNew: true, failure);
+        host.WasDirect = physical.IsDirect;
+        if (!path.IsKnown)
+        {
+            await _finder.ExploreAsync(opened.Connection, host, source, physical.Identity, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
+        }
     }
+
+    /// <summary>A pooler where there was none is heeded at once: our words would reach strangers. The other way round only for a host that had one.</summary>
+    private bool IsContradicted(ServerDataSource host, bool isDirect)
+    {
+        if (!isDirect || path.Kind == PathKind.Direct)
+        {
+            return !isDirect && path.Kind == PathKind.Direct;
+        }
+
+        var last = Volatile.Read(ref _wasDirectAgainAt);
+        return host.WasDirect is false
+            && (last == long.MinValue || clock.GetElapsedTime(last) >= _mostOften)
+            && Interlocked.CompareExchange(ref _wasDirectAgainAt, clock.GetTimestamp(), last) == last;
+    }
+
+    private OpenedConnection Register(NpgsqlConnection connection, ServerDataSource host, int generation)
+    {
+        DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
+        host.Knock.NoteOpened();
+        hosts.Newest = host;
+        var physical = physicals.Register(connection.PostgresParameters, generation, isDirect: false);
+        (physical.Host, physical.Server) = (HostName.Of(connection), host);
+        return new OpenedConnection(connection, physical, IsNew: true);
+    }
+
+    private static void NoteBad(ServerDataSource host, Exception failure)
+    {
+        if (SqlStates.IsCuredByWaiting(failure))
+        {
+            host.Standing.NoteBad();
+        }
+    }
+
+    private void NoteRole(ServerDataSource host, HostRole role)
+    {
+        var before = host.Standing.Role;
+        host.Standing.NoteGood(role);
+        if (before == HostRole.Unknown || role == HostRole.Unknown || before == role)
+        {
+            return;
+        }
+
+        // Sessions of the old role are asked themselves: behind one name there may be several servers.
+        roles.Suspect();
+        if (physicals.At(host).All(physical => physical.Role == role))
+        {
+            Log.RoleChanged(logger, settings.Name, host.Name.ToString(), before.Words(), role.Words());
+        }
+    }
+
+    /// <summary>Of a connection that broke in between Npgsql says in its own way that it is not open: an outage like any other.</summary>
+    private static Exception Explained(NpgsqlConnection connection, Exception error)
+        => error is InvalidOperationException && connection.FullState != ConnectionState.Open
+            ? new NpgsqlException("The connection broke while it was being prepared.", new IOException(error.Message, error))
+            : PoolerErrors.Explain(error) ?? error;
 }

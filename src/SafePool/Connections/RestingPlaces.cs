@@ -105,6 +105,33 @@ internal sealed class RestingPlaces(PoolParts parts)
         }
     }
 
+    /// <summary>Vacates as many idle places as there are connections missing under them, after some were ended; what is at rest elsewhere stays.</summary>
+    public void Sift()
+    {
+        List<(LeaseSlot Slot, NpgsqlConnection Connection)> kept = [];
+        try
+        {
+            while (parts.Gate.TryTake(out var place))
+            {
+                if (parts.Source.TryTakeOutside() is { } connection)
+                {
+                    kept.Add((parts.Ledger[place], connection));
+                }
+                else
+                {
+                    VacateLost(place);
+                }
+            }
+        }
+        finally
+        {
+            foreach (var (slot, connection) in kept)
+            {
+                RestAndHandOn(slot, connection);
+            }
+        }
+    }
+
     /// <summary>Ends all that is at rest now.</summary>
     public void Empty()
     {

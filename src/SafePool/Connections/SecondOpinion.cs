@@ -22,7 +22,7 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
     private int _asking = Nobody;
 
     /// <summary>A connection of a generation was silent. True when the whole generation is to be retired; false when another one decides that.</summary>
-    public bool Agrees(int generation)
+    public bool Agrees(ServerDataSource? host, int generation)
     {
         // Two silent ones at once are agreement.
         if (Interlocked.CompareExchange(ref _asking, generation, Nobody) == generation || !parts.Gate.TryTake(out var place))
@@ -31,18 +31,18 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
             return true;
         }
 
-        _ = AskAsync(parts.Ledger[place], generation);
+        _ = AskAsync(parts.Ledger[place], host, generation);
         return false;
     }
 
-    private async Task AskAsync(LeaseSlot slot, int generation)
+    private async Task AskAsync(LeaseSlot slot, ServerDataSource? host, int generation)
     {
         try
         {
-            if (parts.Source.TryTakeOutside() is not { } connection)
+            if ((host is null ? parts.Source.TryTakeOutside() : parts.Source.TryTakeAt(host)) is not { } connection)
             {
-                resting.VacateLost(slot.Place);
-                returner.RetireSilent(generation);
+                GiveUp(slot, host);
+                returner.RetireSilent(host, generation);
                 return;
             }
 
@@ -54,7 +54,7 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
                 {
                     slot.Prepare(site: default, options: null);
                     returner.ReturnAfter(slot, look);
-                    returner.RetireSilent(generation);
+                    returner.RetireSilent(host, generation);
                     return;
                 }
 
@@ -72,6 +72,19 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
         finally
         {
             Interlocked.CompareExchange(ref _asking, Nobody, generation);
+        }
+    }
+
+    /// <summary>Of one host there is none idle: what lies under the place may be another's.</summary>
+    private void GiveUp(LeaseSlot slot, ServerDataSource? host)
+    {
+        if (host is not null && parts.Source.TryTakeOutside() is { } other)
+        {
+            resting.RestAndHandOn(slot, other);
+        }
+        else
+        {
+            resting.VacateLost(slot.Place);
         }
     }
 }

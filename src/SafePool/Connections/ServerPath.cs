@@ -34,10 +34,10 @@ internal enum TimeoutWay
     PerTransaction,
 }
 
-/// <summary>The way from the pool to its server: found out at the first open, and kept.</summary>
+/// <summary>The way from the pool to its server: found out at the first open of every generation, and kept for that.</summary>
 /// <remarks>
-/// Thread-safety: every member may be called from any thread. It is settled before any connection comes to rest or is leased; from then on it changes only once
-/// more, if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>.
+/// Thread-safety: every member may be called from any thread. It is settled before any connection of the generation comes to rest or is leased; what was found out before holds until then,
+/// for the leases that are out. Within a generation it changes only if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>.
 /// </remarks>
 internal sealed class ServerPath
 {
@@ -45,12 +45,17 @@ internal sealed class ServerPath
     private volatile PathKind _kind;
     private volatile TimeoutWay _way;
     private volatile bool _setsPerLease;
+    private volatile bool _isSettled;
+    private bool _isKept;
+    private PathKind? _movesFrom;
+    private bool _hasMoved;
 
     public PathKind Kind => _kind;
 
     public TimeoutWay Way => _way;
 
-    public bool IsKnown => _kind != PathKind.Unexplored;
+    /// <summary>Whether it was found out in this generation.</summary>
+    public bool IsKnown => _isSettled;
 
     /// <summary>Whether a lease costs words with the server before it begins. The hot path's question.</summary>
     public bool SetsPerLease => _setsPerLease;
@@ -81,8 +86,42 @@ internal sealed class ServerPath
 
             _way = way;
             _setsPerLease = way == TimeoutWay.PerLease;
+            _hasMoved |= _isKept = _movesFrom is { } before && before != kind;
+            _movesFrom = null;
             _kind = kind;
+            _isSettled = true;
             return true;
+        }
+    }
+
+    /// <summary>It is to be found out anew. What is known holds until then.</summary>
+    public void Forget()
+    {
+        lock (_gate)
+        {
+            // The clear that follows a move or a demotion is its consequence: another survey would find the same, or be mistaken in the same way.
+            _isSettled &= _isKept;
+            _isKept = false;
+            _movesFrom = null;
+        }
+    }
+
+    /// <summary>The same in the midst of a generation, because a connection contradicts what is known.</summary>
+    public void Doubt()
+    {
+        lock (_gate)
+        {
+            _movesFrom ??= _kind;
+            _isSettled = false;
+        }
+    }
+
+    /// <summary>Whether another path was found in the midst of a generation: then what was opened before must go. True once.</summary>
+    public bool TryTakeMove()
+    {
+        lock (_gate)
+        {
+            return _hasMoved && !(_hasMoved = false);
         }
     }
 
@@ -97,6 +136,7 @@ internal sealed class ServerPath
             }
 
             _kind = PathKind.TransactionPooler;
+            _isKept = true;
             _setsPerLease = false;
             _way = _way == TimeoutWay.PerLease ? TimeoutWay.PerTransaction : _way;
             return true;

@@ -68,7 +68,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
             return false;
         }
 
-        var connection = parts.Source.TryTakeWithin(transaction, onto, out var isBroken);
+        var connection = parts.Source.TryTakeWithin(transaction, enlistment.Physical?.Server, onto, out var isBroken);
         if (isBroken)
         {
             ReturnBroken(enlistment.Slot);
@@ -252,7 +252,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
     {
         try
         {
-            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, onto: null, out var isBroken);
+            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, enlistment.Physical?.Server, onto: null, out var isBroken);
             return () => SetFree(enlistment, connection, isBroken);
         }
         catch (Exception error)
@@ -265,14 +265,16 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
     private void SetFree(Enlistment enlistment, NpgsqlConnection? connection, bool isBroken)
     {
         var slot = enlistment.Slot;
-        slot.Enlistment = null;
         try
         {
             if (isBroken)
             {
                 ReturnBroken(slot);
+                return;
             }
-            else if (connection is not null)
+
+            slot.Enlistment = null;
+            if (connection is not null)
             {
                 Close(enlistment, connection);
             }

@@ -47,6 +47,7 @@ internal sealed class SessionFailures(PoolParts parts)
         }
         else if (error.SqlState == PostgresErrorCodes.ReadOnlySqlTransaction)
         {
+            parts.Roles.Suspect();
             ReadOnly.Suspect(this, Sessions(ConnectionState.Executing | ConnectionState.Fetching));
         }
     }

@@ -192,13 +192,24 @@ internal sealed class GovernedConnection
     private Lease RentInstead(RentSite site)
     {
         Parts.Source.RetireAsync(_connection).GetAwaiter().GetResult();
-        var lease = Synchronously.Result(_owner.Desk.RentOntoAsync(_connection, site, _options, blocking: true, CancellationToken.None));
-        if (lease.Handle!.Slot.Connection == _connection)
+        for (var attempt = 1; ; attempt++)
         {
-            return lease;
-        }
+            var lease = Synchronously.Result(_owner.Desk.RentOntoAsync(_connection, site, _options, blocking: true, CancellationToken.None));
+            var slot = lease.Handle!.Slot;
+            if (slot.Connection == _connection)
+            {
+                return lease;
+            }
 
-        lease.Dispose();
-        throw new InvalidOperationException(GovernedSentences.CannotBeOpened(Parts.Settings.Name));
+            if (attempt > Parts.Settings.Hosts.Count || Parts.Settings.Hosts.Count == 1 || !slot.TrySettle(lease.Id))
+            {
+                lease.Dispose();
+                throw new InvalidOperationException(GovernedSentences.CannotBeOpened(Parts.Settings.Name));
+            }
+
+            // It lies at another host, and this object leads to its own: that one makes room for one here.
+            slot.Handle = lease.Handle;
+            Synchronously.Result(_owner.Returner.ReturnAsync(slot, blocking: true, retire: true));
+        }
     }
 }

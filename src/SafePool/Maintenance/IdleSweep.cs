@@ -112,8 +112,37 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         }
     }
 
+    /// <summary>With several hosts each has an order of its own, and what is to be flushed cannot be told from the number of rents: so every reset is sent that may be unsent.</summary>
+    private async Task GoOverAsync(IReadOnlyList<ServerDataSource> hosts, IdleMoves idle)
+    {
+        var sends = _resetsTravel && !_unsent.IsBusy;
+        var (isWhole, retired, before) = (true, 0, idle);
+        foreach (var host in hosts)
+        {
+            var rotation = await RotateAsync(before, sends, flushFrom: sends && _unsent.Count > 0 ? 0 : int.MaxValue, host).ConfigureAwait(false);
+            (isWhole, retired, before) = (isWhole && rotation.IsWhole, retired + rotation.Retired, rotation.After);
+        }
+
+        _retirement.Note(retired, "too old, or failed when looked at");
+        _signs.RoundEnded(isWhole);
+        if (sends && isWhole)
+        {
+            _unsent.Sent(before);
+        }
+        else
+        {
+            _unsent.Doubt(before);
+        }
+    }
+
     private async Task GoRoundAsync(IdleMoves idle)
     {
+        if (parts.Source.Hosts is { IsSeveral: true } hosts)
+        {
+            await GoOverAsync(hosts.All, idle).ConfigureAwait(false);
+            return;
+        }
+
         var sends = _resetsTravel && !_unsent.IsBusy;
 
         // The first time round looks after what is due, and counts: more are at rest than are idle when users close the connections of their leases, fewer when
@@ -144,31 +173,38 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
     /// <param name="before">The idle stack when the rotation begins.</param>
     /// <param name="sends">Whether resets may be sent.</param>
     /// <param name="flushFrom">How many are passed before those whose reset is to be sent.</param>
-    private async Task<Rotation> RotateAsync(IdleMoves before, bool sends, int flushFrom)
+    /// <param name="host">Where; null where there is one.</param>
+    private async Task<Rotation> RotateAsync(IdleMoves before, bool sends, int flushFrom, ServerDataSource? host = null)
     {
         int taken = 0, retired = 0, lost = 0;
         var last = Looked.Rested;
         _round++;
-        while (taken < 2 * parts.Gate.Places && last != Looked.MetAgain && parts.Gate.TryTake(out var place))
+        while (taken < 2 * parts.Gate.Places && last is not (Looked.MetAgain or Looked.None) && parts.Gate.TryTake(out var place))
         {
             // Once somebody else came or went, the rank says nothing any more.
             var isAlone = lost == 0 && parts.Gate.IdleMoves.MovesSince(before) == (2 * taken) + 1 - retired;
             var flushes = flushFrom != int.MaxValue && (taken >= flushFrom || !isAlone);
-            last = await LookAtAsync(parts.Ledger[place], sends, flushes).ConfigureAwait(false);
+            last = await LookAtAsync(parts.Ledger[place], sends, flushes, host).ConfigureAwait(false);
             taken++;
             retired += last == Looked.Retired ? 1 : 0;
             lost += last == Looked.Lost ? 1 : 0;
         }
 
         var after = parts.Gate.IdleMoves;
-        var isWhole = lost == 0 && after.MovesSince(before) == (2 * taken) - retired && (last == Looked.MetAgain || after.Count == 0);
+        var isWhole = lost == 0 && after.MovesSince(before) == (2 * taken) - retired && (last is Looked.MetAgain or Looked.None || after.Count == 0);
         return new Rotation(after, taken - retired - 1, retired, isWhole);
     }
 
-    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes)
+    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes, ServerDataSource? host)
     {
-        if (parts.Source.TryTakeOutside() is not { } connection)
+        if ((host is null ? parts.Source.TryTakeOutside() : parts.Source.TryTakeAt(host)) is not { } connection)
         {
+            if (host is not null)
+            {
+                resting.HandOn(slot);
+                return Looked.None;
+            }
+
             resting.VacateLost(slot.Place);
             return Looked.Lost;
         }
@@ -248,6 +284,9 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
 
         /// <summary>It was too old, or failed.</summary>
         Retired,
+
+        /// <summary>Nothing is at rest at this host; the place stands for one at another.</summary>
+        None,
 
         /// <summary>There was none, or its close failed: others look after the place.</summary>
         Lost,

@@ -34,6 +34,8 @@ internal sealed class Upkeep(
 
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly IdleSweep _sweep = new(parts, resting, opener, returner, watch);
+    private readonly RoleLook _roles = new(parts, resting, opener, returner);
+    private readonly HostBalance _balance = new(parts, resting, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock);
     private int _isRunning;
     private long _nextFill = long.MinValue;
@@ -58,6 +60,9 @@ internal sealed class Upkeep(
             await ShrinkAsync().ConfigureAwait(false);
             await RetireSurplusAsync().ConfigureAwait(false);
             Fill();
+
+            _roles.Begin();
+            _balance.Begin();
 
             // Last: what it holds for a moment is idle all the same.
             _sweep.Begin();

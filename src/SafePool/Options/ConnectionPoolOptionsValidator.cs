@@ -78,6 +78,10 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
                 DataSourceString = text.ForDataSource(
                     connectTimeout, withTimeouts: options.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup),
                 BareDataSourceString = text.ForDataSource(connectTimeout, withTimeouts: false),
+                Hosts = text.Hosts.Names,
+                Target = text.Hosts.Target,
+                LoadBalancesHosts = text.Hosts.IsBalanced,
+                HostRecheck = text.Hosts.Recheck,
                 ConfigureDataSource = options.ConfigureDataSource,
                 Enlists = text.Enlist,
                 EnlistsAtOnce = text.EnlistsAtOnce,

@@ -22,11 +22,15 @@ internal sealed class ConnectionStringReader
     private const string ConnectionIdleLifetime = "Connection Idle Lifetime";
     private const string ConnectionLifetime = "Connection Lifetime";
     private const string NoResetOnClose = "No Reset On Close";
-    private const int OneYear = 365 * 24 * 60 * 60;
-
     private readonly NpgsqlConnectionStringBuilder _builder;
 
-    private ConnectionStringReader(NpgsqlConnectionStringBuilder builder) => _builder = builder;
+    private ConnectionStringReader(NpgsqlConnectionStringBuilder builder, Faults faults)
+    {
+        _builder = builder;
+        Hosts = HostList.Read(builder, faults);
+    }
+
+    public HostList Hosts { get; }
 
     public int? MaxSize { get; private set; }
 
@@ -70,7 +74,7 @@ internal sealed class ConnectionStringReader
             return null;
         }
 
-        var reader = new ConnectionStringReader(builder) { Enlist = builder.Enlist };
+        var reader = new ConnectionStringReader(builder, faults) { Enlist = builder.Enlist };
         reader.Refuse(faults);
         reader.Adopt(options, faults);
         return reader;
@@ -116,19 +120,14 @@ internal sealed class ConnectionStringReader
         builder.ConnectionPruningInterval = 10;
         builder.Options = options.Length > 0 ? options : null;
 
-        if (!Says("Host Recheck Seconds"))
-        {
-            // What Npgsql knows of the hosts holds until an open fails or a connection breaks: then the source makes it forget. With 0 it would ask
-            // for the role at every take, and no take may talk; with its default of 10 s it would call a promoted standby unfit for so long.
-            builder.HostRecheckSeconds = OneYear;
-        }
-
+        // The pool chooses among the hosts, not Npgsql.
+        Hosts.LeadToFirst(builder);
         return builder.ConnectionString;
     }
 
-    /// <summary>In whole seconds. Npgsql tries one host after the other: one that does not answer must not use up the time of the others.</summary>
+    /// <summary>In whole seconds, as Npgsql has it. One host that does not answer must not use up the time of the others.</summary>
     private int TimeoutForEachHost(TimeSpan connectTimeout)
-        => _builder.Host?.Split(',').Length is > 1 and var hosts
+        => Hosts.Names.Count is > 1 and var hosts
             ? Math.Max(1, (int)(connectTimeout.TotalSeconds / hosts))
             : (int)Math.Ceiling(connectTimeout.TotalSeconds);
 

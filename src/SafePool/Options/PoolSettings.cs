@@ -1,4 +1,5 @@
 using Npgsql;
+using SafePool.Connections;
 
 namespace SafePool.Options;
 
@@ -19,7 +20,19 @@ internal sealed record PoolSettings
     /// <summary>As given, without what it says about the pool. Holds the password.</summary>
     public required string ConnectionText { get; init; }
 
-    /// <summary>For Npgsql: with everything in it that makes Npgsql's own pool obey (design decision D1). Holds the password.</summary>
+    /// <summary>The hosts of the connection string, in its order.</summary>
+    public required IReadOnlyList<HostName> Hosts { get; init; }
+
+    /// <summary>What role a session's server must have, or had better have.</summary>
+    public required TargetSessionAttributes Target { get; init; }
+
+    /// <summary>The connections are spread over the hosts that fit.</summary>
+    public required bool LoadBalancesHosts { get; init; }
+
+    /// <summary>For how long a host that failed, or had the wrong role, is tried after the others.</summary>
+    public required TimeSpan HostRecheck { get; init; }
+
+    /// <summary>For Npgsql: with everything in it that makes Npgsql's own pool obey (design decision D1). Leads to the first host. Holds the password.</summary>
     public required string DataSourceString { get; init; }
 
     /// <summary>The same without the session timeouts, for a pooler that refuses them. Holds the password.</summary>
@@ -74,6 +87,9 @@ internal sealed record PoolSettings
     public required LeakSettings Leaks { get; init; }
 
     public required BreakerSettings Breaker { get; init; }
+
+    /// <summary>How long one host may take to let a session in: one that is silent must not use up the time of the others.</summary>
+    public TimeSpan TimeoutForEachHost => ConnectTimeout / Hosts.Count;
 
     /// <summary>One of the session timeouts; null when it is not set.</summary>
     public TimeSpan? SessionTimeout(string parameter) => SessionTimeouts.FirstOrDefault(timeout => timeout.Parameter == parameter)?.Value;

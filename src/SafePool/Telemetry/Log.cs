@@ -134,6 +134,15 @@ internal static partial class Log
     [LoggerMessage(139, LogLevel.Information, "Pool '{PoolName}': resumed.")]
     public static partial void Resumed(ILogger logger, string poolName);
 
+    [LoggerMessage(150, LogLevel.Warning, "Pool '{PoolName}': {Host} was {Before} and is {Now}. Sessions that were opened before are retired; whether it is of use says 'Target Session Attributes'.")]
+    public static partial void RoleChanged(ILogger logger, string poolName, string host, string before, string now);
+
+    [LoggerMessage(151, LogLevel.Information, "Pool '{PoolName}': {Host} answers again, and gets its share of the connections back, one after the other.")]
+    public static partial void HostIsBack(ILogger logger, string poolName, string host);
+
+    [LoggerMessage(152, LogLevel.Warning, "Pool '{PoolName}': what stands between the pool and its server is something else than it was (a pooler came or went), so every connection is replaced.")]
+    public static partial void PathMoved(ILogger logger, string poolName);
+
     [LoggerMessage(171, LogLevel.Information, "Pool '{PoolName}': a command failed with SQLSTATE {SqlState} ({Reason}), so every connection opened before now is retired, once; not again for it within {PauseSeconds:F0} s.")]
     public static partial void SessionsRetired(ILogger logger, string poolName, string sqlState, string reason, double pauseSeconds);
 

@@ -84,7 +84,7 @@ public sealed class IdleSessionTests
     {
         await using var server = await CreateAsync(SessionReset.Full);
         await server.Pool.FillAsync(3, Cancellation);
-        await Eventually.True(async () => (await server.QueriesAsync()).All(query => !query.Contains("pg_backend_pid", StringComparison.Ordinal)), "all have been flushed");
+        await Eventually.True(async () => (await server.QueriesAsync()).All(query => !query.Contains("pg_backend_pid", StringComparison.Ordinal) && !query.Contains("pg_is_in_recovery", StringComparison.Ordinal)), "all have been flushed");
         await server.WatchingAsync();
         var queryStarts = await server.QueryStartsAsync();
 

@@ -109,16 +109,15 @@ public sealed class ConnectionStringReaderTests
         Assert.Equal((0, 0, 3), (npgsql.ConnectionLifetime, npgsql.KeepAlive, npgsql.Timeout));
         Assert.False(npgsql.Enlist);
         Assert.False(npgsql.NoResetOnClose);
-        Assert.Equal(TimeSpan.FromDays(365), TimeSpan.FromSeconds(npgsql.HostRecheckSeconds));
         Assert.Equal(("db", "orders", "s3cret"), (npgsql.Host, npgsql.Database, npgsql.Password));
     }
 
     [Fact]
     public void DataSourceString_UsersOwnSettings_AreKeptWhereTheyHarmNothing()
     {
-        var npgsql = OptionsKit.ForNpgsql("Host Recheck Seconds=7;Application Name=shop;Connection Lifetime=60;Command Timeout=11;Enlist=true");
+        var npgsql = OptionsKit.ForNpgsql("Application Name=shop;Connection Lifetime=60;Command Timeout=11;Enlist=true");
 
-        Assert.Equal((7, 11, 0), (npgsql.HostRecheckSeconds, npgsql.CommandTimeout, npgsql.ConnectionLifetime));
+        Assert.Equal((11, 0), (npgsql.CommandTimeout, npgsql.ConnectionLifetime));
         Assert.Equal("shop", npgsql.ApplicationName);
         Assert.False(npgsql.Enlist);
     }
