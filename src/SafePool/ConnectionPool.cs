@@ -93,11 +93,12 @@ public sealed class ConnectionPool : IConnectionPool
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode, watch, _quiet);
         _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
+        var idleQuestion = new IdleQuestion(_parts, _resting, _returner, watch);
         _parts.Failures.Replace = _opener.Replace;
-        _parts.Failures.ReadOnly.AskIdle = new IdleRole(_parts, _resting, _returner).AskAsync;
+        _parts.Failures.ReadOnly.AskIdle = idleQuestion.AskRoleAsync;
         _pause = new PoolPause(_parts, _opener, watch);
         _closing = new PoolClosing(_parts, watch);
-        _serverDesk = new ServerDesk(_parts);
+        _serverDesk = new ServerDesk(_parts, idleQuestion);
         _issuesAtOnce = settings is { LeaseRented: null, Reset: not SessionReset.Strict, Leaks.NestedRents: NestedRentPolicy.Off };
         _parts.Loop.Start();
     }

@@ -26,6 +26,7 @@ internal enum CloseOutcome
 /// </remarks>
 internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 {
+    private static readonly TimeSpan _insists = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan _firstLook = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan _lastLook = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan _lastRetry = TimeSpan.FromSeconds(1);
@@ -208,11 +209,20 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         }
 
         await parts.Source.CancelAsync(connection, blocking: false).ConfigureAwait(false);
+        var cancelled = parts.Clock.Exact;
+        var isInsisted = false;
         for (var pause = _firstLook; IsBusy(connection); pause = lease.IsWrittenOff ? _seldom : pause * 2 < _lastLook ? pause * 2 : _lastLook)
         {
             if (IsForgotten(lease))
             {
                 return;
+            }
+
+            if (!isInsisted && parts.Clock.Since(cancelled) >= _insists)
+            {
+                // The request goes to whoever answers under the name, and is ignored by the wrong one. After two seconds Npgsql gives the connection up, but the backend would work on.
+                isInsisted = true;
+                await parts.Source.CancelFromOutsideAsync(connection).ConfigureAwait(false);
             }
 
             if (!await TryCloseReaderAsync(connection).ConfigureAwait(false))

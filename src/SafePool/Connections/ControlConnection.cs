@@ -181,12 +181,10 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         try
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            var server = Build(host);
-            await using var disposal = server.ConfigureAwait(false);
             var pause = _firstPause;
             for (var attempts = 1; ; attempts++)
             {
-                if (await TryAsync(server, attempt, cancellationToken).ConfigureAwait(false) is { IsConclusive: true } conclusive)
+                if (await TryAsync(host, attempt, cancellationToken).ConfigureAwait(false) is { IsConclusive: true } conclusive)
                 {
                     return conclusive.Answer;
                 }
@@ -208,12 +206,13 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
     }
 
-    private static async Task<Attempt<T>> TryAsync<T>(
-        NpgsqlDataSource server, Func<NpgsqlConnection, CancellationToken, Task<Attempt<T>>> attempt, CancellationToken cancellationToken)
+    private async Task<Attempt<T>> TryAsync<T>(
+        HostName? host, Func<NpgsqlConnection, CancellationToken, Task<Attempt<T>>> attempt, CancellationToken cancellationToken)
     {
-        var connection = await server.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
-        await using var disposal = connection.ConfigureAwait(false);
-        return await attempt(connection, cancellationToken).ConfigureAwait(false);
+        // It calls the user, who may not heed a token.
+        var server = await UnpooledConnection.OpenAsync(() => Build(host), clock, cancellationToken).ConfigureAwait(false);
+        await using var disposal = server.ConfigureAwait(false);
+        return await attempt(server.Connection, cancellationToken).ConfigureAwait(false);
     }
 
     private NpgsqlDataSource Build(HostName? host)

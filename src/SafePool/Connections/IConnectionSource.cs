@@ -90,6 +90,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Asks the server to end what runs on a connection. Returns when it was asked, not when it has ended.</summary>
     ValueTask CancelAsync(NpgsqlConnection connection, bool blocking);
 
+    /// <summary>Asks the server from outside to end what runs, where the session can be proven: for a cancel that has not arrived, because its name leads elsewhere. Never throws.</summary>
+    Task<SignalOutcome> CancelFromOutsideAsync(NpgsqlConnection connection) => Task.FromResult(SignalOutcome.NotProvable);
+
     /// <summary>Makes the server end a session that does not come back, if it can be proven which one that is. Bounded; never throws.</summary>
     Task<SignalOutcome> TerminateAsync(NpgsqlConnection connection);
 

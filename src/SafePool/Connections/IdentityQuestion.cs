@@ -44,7 +44,14 @@ internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
 
     /// <summary>Whether the server objects to a question, and not to the session as such.</summary>
     public static bool IsRefusal(PostgresException refused, NpgsqlConnection connection)
-        => connection.FullState == System.Data.ConnectionState.Open && PoolerErrors.KindOf(refused) is null && !SqlStates.IsCuredByWaiting(refused);
+        => connection.FullState == System.Data.ConnectionState.Open && PoolerErrors.KindOf(refused) is null && !IsTrouble(refused.SqlState);
+
+    /// <summary>Insufficient resources, an operator's intervention, a system error, a connection lost: of the server, whatever it is asked.</summary>
+    private static bool IsTrouble(string sqlState)
+        => sqlState.StartsWith("53", StringComparison.Ordinal)
+            || sqlState.StartsWith("57", StringComparison.Ordinal)
+            || sqlState.StartsWith("58", StringComparison.Ordinal)
+            || sqlState.StartsWith("08", StringComparison.Ordinal);
 
     private static SessionIdentity Read(string[] answers) => new()
     {

@@ -246,6 +246,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
+    public Task<SignalOutcome> CancelFromOutsideAsync(NpgsqlConnection connection)
+        => Identify(connection) is { IsDirect: true } physical ? _control.CancelAsync(physical) : Task.FromResult(SignalOutcome.NotProvable);
+
     public Task<SignalOutcome> TerminateAsync(NpgsqlConnection connection)
         => Identify(connection) is { IsDirect: true } physical ? _control.TerminateAsync(physical) : Task.FromResult(SignalOutcome.NotProvable);
 

@@ -84,6 +84,13 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     public void Advance() => Interlocked.Increment(ref _generation);
 
+    /// <summary>One that was registered is none of the pool's after all, and is ended before anybody gets it.</summary>
+    public void Disown(PhysicalConnection physical)
+    {
+        physical.IsRetired = true;
+        Interlocked.Decrement(ref _opened);
+    }
+
     public void CountClosed(int count = 1) => Interlocked.Add(ref _closed, count);
 
     /// <summary>Announces that something was noted on a connection which must be seen to before it is used again.</summary>

@@ -204,8 +204,7 @@ internal sealed class PhysicalOpening(
             return false;
         }
 
-        physicals.CountClosed();
-        opened.Physical.IsRetired = true;
+        physicals.Disown(opened.Physical);
         var ending = EndAsync(opened.Connection, host, attempt.IsBlocking && waits).AsTask();
         if (waits)
         {
@@ -226,7 +225,7 @@ internal sealed class PhysicalOpening(
             {
                 // Its data source is disposed, so this ends it.
                 opened.Connection.Close();
-                physicals.CountClosed();
+                physicals.Disown(opened.Physical);
                 return null;
             }
 

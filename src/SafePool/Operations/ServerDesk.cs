@@ -1,10 +1,14 @@
+using Npgsql;
 using SafePool.Connections;
 using SafePool.Diagnostics;
 
 namespace SafePool.Operations;
 
-/// <summary>What an operator asks of the server through the pool: over the control connection, so that it takes no place and works while the pool is exhausted.</summary>
-internal sealed class ServerDesk(PoolParts parts)
+/// <summary>
+/// What an operator asks of the server through the pool: over the control connection, so that it takes no place and works while the pool is exhausted. When
+/// the server has no room for that, or its name leads elsewhere, over an idle connection of the pool.
+/// </summary>
+internal sealed class ServerDesk(PoolParts parts, IdleQuestion idle)
 {
     public Task<ServerReport> ReportAsync(CancellationToken cancellationToken)
         => AskAsync("tell about its connections", (_, survey, _) => Task.FromResult(Report(survey)), () => 0, cancellationToken);
@@ -29,7 +33,7 @@ internal sealed class ServerDesk(PoolParts parts)
     {
         try
         {
-            return await parts.Source.AskServerAsync(Ask, cancellationToken).ConfigureAwait(false);
+            return await AskSomehowAsync(Ask, cancellationToken).ConfigureAwait(false);
         }
         catch (ObjectDisposedException)
         {
@@ -45,6 +49,27 @@ internal sealed class ServerDesk(PoolParts parts)
             var survey = await ServerSurvey.TakeAsync(server, parts.Source.FindSessions(), parts.Source.ApplicationName, cancellation).ConfigureAwait(false);
             return await act(server, survey, cancellation).ConfigureAwait(false);
         }
+    }
+
+    private async Task<T> AskSomehowAsync<T>(Func<ControlSession, CancellationToken, Task<T>> ask, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await parts.Source.AskServerAsync(ask, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is OtherServerException || SqlStates.IsServerFull(error))
+        {
+            if (!parts.Path.SharesSessions
+                && await idle.AskAsync(AskIdle, parts.Settings.ConnectTimeout, cancellationToken).ConfigureAwait(false) is { } answer)
+            {
+                return answer;
+            }
+
+            throw;
+        }
+
+        Task<T> AskIdle(NpgsqlConnection connection, PhysicalConnection physical, CancellationToken cancellation)
+            => ask(new ControlSession(connection, physical.Identity.Server, IsProven: physical.Identity.Server is not null), cancellation);
     }
 
     private ServerReport Report(ServerSurvey survey) => new()

@@ -96,13 +96,16 @@ internal sealed record ServerSurvey
             Role = TextAt(reader, 3),
             State = TextAt(reader, 4),
             StateAge = reader.IsDBNull(5) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(5))),
-            Owner = processId == asking ? SessionOwner.ControlConnection
+            Owner = processId == asking && IsBeside(application) ? SessionOwner.ControlConnection
                 : own?.MayHave(server, processId, reader.IsDBNull(8) ? null : reader.GetInt64(8)) == true ? SessionOwner.ThisPool
                 : name is not null && application == name ? SessionOwner.ThisApplication
                 : SessionOwner.Others,
         };
         return new Backend(session, MomentAt(reader, 6), MomentAt(reader, 7));
     }
+
+    /// <summary>Otherwise one of the pool's own connections asks.</summary>
+    private static bool IsBeside(string? application) => application?.EndsWith(ControlConnection.NameSuffix, StringComparison.Ordinal) == true;
 
     private static int? LimitAt(NpgsqlDataReader reader, int column) => reader.GetInt32(column) is >= 0 and var limit ? limit : null;
 

@@ -1,0 +1,73 @@
+using Npgsql;
+using SafePool.Breaker;
+using SafePool.Enlistments;
+using SafePool.Leases;
+using SafePool.Options;
+
+namespace SafePool.Connections;
+
+/// <summary>Asks the server something over an idle connection of the pool, taken as a rent would take it: for when there is no other way in.</summary>
+/// <remarks>Invariant: a place that it takes ends in exactly one RestAndHandOn, VacateLost or return.</remarks>
+internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, ConnectionReturner returner, ServerWatch watch)
+{
+    /// <summary>The server's role; null when nothing is idle, or there is no answer.</summary>
+    public Task<bool?> AskRoleAsync()
+        => AskAsync((connection, _, _) => parts.Source.IsOnStandbyAsync(connection), PoolSettings.ReturnPatience, CancellationToken.None);
+
+    /// <summary>Asks, and leaves the session as it was. <see langword="default"/> when nothing is idle, or there is no answer in time.</summary>
+    /// <param name="ask">Says nothing that outlives it in the session. What it throws is thrown, and ends the connection.</param>
+    /// <param name="timeout">For the answer, while the process runs.</param>
+    /// <param name="cancellationToken">The asker's.</param>
+    public async Task<T?> AskAsync<T>(
+        Func<NpgsqlConnection, PhysicalConnection, CancellationToken, Task<T>> ask, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        if (!parts.Gate.TryTake(out var place))
+        {
+            await watch.RelieveAsync().ConfigureAwait(false);
+            if (!parts.Gate.TryTake(out place))
+            {
+                return default;
+            }
+        }
+
+        var slot = parts.Ledger[place];
+        if (parts.Source.TryTakeOutside() is not { } connection || parts.Source.Identify(connection) is not { } physical)
+        {
+            resting.VacateLost(place);
+            return default;
+        }
+
+        (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
+        var asking = ask(connection, physical, cancellationToken);
+        return await EndsAsync(slot, connection, asking, timeout).ConfigureAwait(false) ? await asking.ConfigureAwait(false) : default;
+    }
+
+    private async Task<bool> EndsAsync<T>(LeaseSlot slot, NpgsqlConnection connection, Task<T> asking, TimeSpan timeout)
+    {
+        try
+        {
+            if (await ConnectionCare.IsOverAsync(asking, timeout, parts.Clock, CancellationToken.None).ConfigureAwait(false))
+            {
+                resting.RestAndHandOn(slot, connection);
+                return true;
+            }
+        }
+        catch (Exception)
+        {
+            // The asker is told it below; what state the session is in nobody knows.
+            slot.Prepare(site: default, options: null);
+            returner.Retire(slot);
+            return true;
+        }
+
+        slot.Prepare(site: default, options: null);
+        returner.GiveUpOn(slot, IsFitAsync(asking));
+        return false;
+    }
+
+    private static async Task<bool> IsFitAsync<T>(Task<T> asking)
+    {
+        await ((Task)asking).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return asking.IsCompletedSuccessfully;
+    }
+}
