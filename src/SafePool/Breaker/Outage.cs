@@ -12,16 +12,27 @@ namespace SafePool.Breaker;
 internal sealed class Outage(PoolParts parts)
 {
     /// <summary>Whether those who wait need not hear of it, because waiting may cure it.</summary>
-    public bool IsRiddenThrough(Exception error)
-        => parts.Breaker.IsEnabled ? SqlStates.IsCuredByWaiting(error)
+    /// <param name="error">What an open has failed with.</param>
+    /// <param name="isConnected">After it had connected.</param>
+    public bool IsRiddenThrough(Exception error, bool isConnected)
+        => isConnected && OpenFailures.IsOfHook(error) ? false
+            : parts.Breaker.IsEnabled ? SqlStates.IsCuredByWaiting(error)
             : SqlStates.IsServerFull(error) || (OpenFailures.IsRefusedForNow(error) && parts.Gate.Read().Connections > 0);
 
     /// <summary>An open has failed.</summary>
     /// <param name="error">With this.</param>
     /// <param name="begunAt">When it began.</param>
     /// <param name="counts">What there is now, without it.</param>
-    public void Failed(Exception error, long begunAt, GateCounts counts)
+    /// <param name="isConnected">After it had connected.</param>
+    public void Failed(Exception error, long begunAt, GateCounts counts, bool isConnected)
     {
+        if (isConnected && OpenFailures.IsOfHook(error))
+        {
+            // The server has let it in.
+            Answered();
+            return;
+        }
+
         if (IsLimit(error, counts))
         {
             // Those that it has serve on, so this is no outage.

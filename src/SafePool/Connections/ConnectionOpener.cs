@@ -295,10 +295,10 @@ internal sealed class ConnectionOpener : IDisposable
         _parts.Opens.Failed(place, error);
         _parts.Recorder.Record(FlightEventKind.OpenFailed, place);
         Log.OpenFailed(_parts.Logger, _parts.Settings.Name, error);
-        var counts = _parts.Gate.OpenFailed(place, attempt.IsBlocking, _outage.IsRiddenThrough(error) ? null : error, connected is not null);
+        var counts = _parts.Gate.OpenFailed(place, attempt.IsBlocking, _outage.IsRiddenThrough(error, connected is not null) ? null : error, connected is not null);
         if (!_closing.IsCancellationRequested)
         {
-            _outage.Failed(error, begunAt, counts);
+            _outage.Failed(error, begunAt, counts, connected is not null);
         }
 
         Pump();

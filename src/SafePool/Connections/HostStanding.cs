@@ -17,13 +17,13 @@ internal sealed class HostStanding(TimeSpan recheck, TimeProvider clock)
     private long _doubtedUntil = Never;
     private long _answeredAt = Never;
     private long _askedAt = Never;
-    private volatile HostRole _role;
+    private int _role;
 
     /// <summary>What the newest session heard; not what older ones heard.</summary>
-    public HostRole Role => _role;
+    public HostRole Role => (HostRole)Volatile.Read(ref _role);
 
     /// <summary>The same, unless that is too long ago to be held against it.</summary>
-    public HostRole RecentRole => Volatile.Read(ref _askedAt) is var at && at != Never && clock.GetElapsedTime(at) < recheck ? _role : HostRole.Unknown;
+    public HostRole RecentRole => Volatile.Read(ref _askedAt) is var at && at != Never && clock.GetElapsedTime(at) < recheck ? Role : HostRole.Unknown;
 
     /// <summary>Whether it is to be tried after the others.</summary>
     public bool IsDoubted => Volatile.Read(ref _doubtedUntil) is var until && until != Never && clock.GetTimestamp() < until;
@@ -44,18 +44,21 @@ internal sealed class HostStanding(TimeSpan recheck, TimeProvider clock)
     }
 
     /// <summary>It let a session in that is of use.</summary>
-    public void NoteGood(HostRole role)
+    /// <returns>What it was before: to one caller for each change.</returns>
+    public HostRole NoteGood(HostRole role)
     {
-        NoteRole(role);
+        var before = NoteRole(role);
         Volatile.Write(ref _answeredAt, clock.GetTimestamp());
         Volatile.Write(ref _doubtedUntil, Never);
+        return before;
     }
 
     /// <summary>It said what it is: of use, but not what is looked for first.</summary>
-    public void NoteRole(HostRole role)
+    /// <returns>What it was before.</returns>
+    public HostRole NoteRole(HostRole role)
     {
-        _role = role;
         Volatile.Write(ref _askedAt, clock.GetTimestamp());
+        return (HostRole)Interlocked.Exchange(ref _role, (int)role);
     }
 
     /// <summary>It did not let a session in, or is of no use.</summary>

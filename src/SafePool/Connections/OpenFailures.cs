@@ -1,3 +1,5 @@
+using System.Data.Common;
+using System.Net.Sockets;
 using System.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography;
@@ -34,13 +36,23 @@ internal static class OpenFailures
             && answer.SqlState is not (PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow)
             && PoolerErrors.KindOf(answer) != PoolerErrorKind.ServerLost;
 
+    /// <summary>Of an open that had connected: whether the user's hook has failed in a way of its own, and not by anything that happens on the way to a server.</summary>
+    public static bool IsOfHook(Exception error)
+        => error is not (DbException or IOException or SocketException or TimeoutException or OperationCanceledException or AggregateException or AuthenticationException
+                or HttpRequestException)
+            && (error.InnerException is null || IsOfHook(error.InnerException));
+
     private static OpenFailureKind Judge(Exception error) => error switch
     {
         PostgresException answer => InVain.OfState(answer.SqlState),
         AggregateException { InnerExceptions: { Count: > 0 } hosts } => OfAll(hosts),
         AuthenticationException or IOException when InVain.OfHandshake(error) is var verdict and not OpenFailureKind.Curable => verdict,
         AuthenticationException => OpenFailureKind.Curable,
-        NpgsqlException or IOException or TypeInitializationException when error.InnerException is { } cause => KindOf(cause),
+        FileNotFoundException or DirectoryNotFoundException => OpenFailureKind.FaultHere,
+
+        // Whatever is inside: the way to the server, or the server, has failed.
+        IOException => OpenFailureKind.Curable,
+        NpgsqlException or TypeInitializationException when error.InnerException is { } cause => KindOf(cause),
         NpgsqlException or NotSupportedException when InVain.OfDriverWords(error.Message) is var verdict and not OpenFailureKind.Curable => verdict,
         _ when IsOfCodeOrConfiguration(error) => OfCallback(error),
         _ => OpenFailureKind.Curable,
@@ -68,7 +80,7 @@ internal static class OpenFailures
         NullReferenceException or IndexOutOfRangeException or KeyNotFoundException => true,
 
         // A certificate or key that is not there, not readable, or broken.
-        FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException or SecurityException or CryptographicException => true,
+        UnauthorizedAccessException or SecurityException or CryptographicException => true,
         TypeLoadException or MissingMemberException or BadImageFormatException => true,
         _ => false,
     };

@@ -301,8 +301,7 @@ internal sealed class PhysicalOpening(
 
     private void NoteRole(ServerDataSource host, HostRole role)
     {
-        var before = host.Standing.Role;
-        host.Standing.NoteGood(role);
+        var before = host.Standing.NoteGood(role);
         if (before == HostRole.Unknown || role == HostRole.Unknown || before == role)
         {
             return;
@@ -310,7 +309,7 @@ internal sealed class PhysicalOpening(
 
         // Sessions of the old role are asked themselves: behind one name there may be several servers.
         roles.Suspect();
-        if (physicals.At(host).All(physical => physical.Role == role))
+        if (physicals.At(host).All(physical => physical.Role == role || physical.Role == HostRole.Unknown))
         {
             Log.RoleChanged(logger, settings.Name, host.Name.ToString(), before.Words(), role.Words());
         }

@@ -42,7 +42,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
     public bool IsSettled
         => Volatile.Read(ref _isRunning) == 0
             && !(_resetsTravel && _unsent.Count > 0 && parts.Gate.IdleMoves.Count > 0)
-            && _unsent.HasSeenAll(parts.Gate.IdleMoves)
+            && _unsent.HasSeenAll(parts.Gate.IdleMoves, opener.Rearranged)
             && !watch.IsWanted;
 
     /// <inheritdoc cref="SignsOfLife.NextRound"/>

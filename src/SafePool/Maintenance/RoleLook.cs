@@ -8,7 +8,7 @@ namespace SafePool.Maintenance;
 
 /// <summary>Asks an idle session of each host whether its server is still what it was when the session was opened; if not, that host's sessions are retired, once.</summary>
 /// <remarks>
-/// <para>Every few seconds while the pool is used, never while it is not, and at once when <see cref="HostRoles.Suspect"/> was called. One idle connection at a time is taken, as a rent would take it, and none while anybody waits.</para>
+/// <para>Where it matters which host it is, every few seconds while the pool is used, never while it is not; and at once when <see cref="HostRoles.Suspect"/> was called. One idle connection at a time is taken, as a rent would take it, and none while anybody waits.</para>
 /// <para>
 /// Each session is judged by what it heard itself, not by others: behind one name there may be several servers. Behind a pooler the next statement may go to another server, so nothing is judged there.
 /// </para>
@@ -34,7 +34,7 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
         }
 
         var isSuspected = parts.Roles.TryTakeSuspicion();
-        if ((isSuspected || IsDue()) && Interlocked.Exchange(ref _isRunning, 1) == 0)
+        if ((isSuspected || (hosts.Chooses && IsDue())) && Interlocked.Exchange(ref _isRunning, 1) == 0)
         {
             _ = RunAsync(hosts, isSuspected);
         }

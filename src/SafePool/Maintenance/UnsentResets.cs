@@ -33,7 +33,7 @@ internal sealed class UnsentResets(PoolClock clock)
     public bool IsBusy { get; private set; }
 
     /// <summary>Whether nothing has come to rest since the last look.</summary>
-    public bool HasSeenAll(IdleMoves idle) => idle.PushesSince(_seen) == 0;
+    public bool HasSeenAll(IdleMoves idle, int rearranged) => idle.PushesSince(_seen) == 0 && rearranged == _rearranged;
 
     /// <summary>Whether some have been waiting for long enough.</summary>
     public bool IsDue => Count > 0 && !IsBusy && clock.Exact >= _dueAt;

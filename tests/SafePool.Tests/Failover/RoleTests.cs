@@ -123,7 +123,15 @@ public sealed class RoleTests : IAsyncLifetime
         await _pair.Primary.QueryAsync("ALTER SYSTEM SET default_transaction_read_only = on", Cancellation);
         await _pair.Primary.QueryAsync("SELECT pg_reload_conf()", Cancellation);
 
-        await UseUntilAsync(pool, () => logs.Collector.Entries.Any(entry => entry.EventId.Id == 150));
+        // The first write that is refused says it.
+        await Eventually.True(
+            async () =>
+            {
+                await Record.ExceptionAsync(() => WriteAsync(pool));
+                return logs.Collector.Entries.Any(entry => entry.EventId.Id == 150);
+            },
+            "it is said",
+            TimeSpan.FromSeconds(15));
         await UseUntilAsync(pool, () => pool.GetSnapshot().TotalOpened >= 4);
 
         Assert.Contains("was a primary and is a read-only primary", Assert.Single(logs.Collector.Entries, entry => entry.EventId.Id == 150).Message, StringComparison.Ordinal);
@@ -156,6 +164,13 @@ public sealed class RoleTests : IAsyncLifetime
         pool.Parts.Roles.Suspect();
 
         await Eventually.True(async () => await AllRunOnAsync(pool, _pair.Primary.Port), "all are on the primary");
+    }
+
+    private static async Task WriteAsync(ConnectionPool pool)
+    {
+        await using var lease = await pool.RentAsync(Cancellation);
+        await using var command = lease.CreateCommand("CREATE TABLE not_in_a_read_only_session ()");
+        await command.ExecuteNonQueryAsync(Cancellation);
     }
 
     private static async Task UseUntilAsync(ConnectionPool pool, Func<bool> condition)

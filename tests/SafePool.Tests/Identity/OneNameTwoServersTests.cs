@@ -130,6 +130,9 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         await using var theirs = await NamesakeAsync(servers.Second, scene.Pool.ApplicationName);
         scene.Forwarder.LeadTo(servers.Second.Port);
 
+        // Over an idle connection, as there is one; without, there is no way.
+        Assert.DoesNotContain((await scene.Pool.Pool.GetServerReportAsync(Cancellation)).Sessions, session => session.ProcessId == theirs.ProcessID);
+        await using var lease = await scene.Pool.Pool.RentAsync(Cancellation);
         var report = await Assert.ThrowsAsync<ControlConnectionException>(() => scene.Pool.Pool.GetServerReportAsync(Cancellation));
         var termination = await Assert.ThrowsAsync<ControlConnectionException>(
             () => scene.Pool.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, dryRun: false, cancellationToken: Cancellation));
