@@ -11,15 +11,19 @@ internal sealed class Landscape : IAsyncDisposable
 
     private readonly string _outside;
 
-    private Landscape(PostgresServer server, TcpProxy proxy, IMiddleman? middleman)
+    private Landscape(PostgresServer server, PostgresServer elsewhere, TcpProxy proxy, IMiddleman? middleman)
     {
         Server = server;
+        Elsewhere = elsewhere;
         Proxy = proxy;
         Middleman = middleman;
         _outside = new NpgsqlConnectionStringBuilder(server.ConnectionString) { Pooling = false, Timeout = 3, ApplicationName = "chaos-outside" }.ConnectionString;
     }
 
     public PostgresServer Server { get; }
+
+    /// <summary>Gets another server, to which the address may move.</summary>
+    public PostgresServer Elsewhere { get; }
 
     public TcpProxy Proxy { get; }
 
@@ -42,9 +46,11 @@ internal sealed class Landscape : IAsyncDisposable
     {
         // Small, so that it can be filled.
         var server = await PostgresServer.StartAsync(options => options.Settings["max_connections"] = "40", cancellationToken);
+        var elsewhere = await PostgresServer.StartAsync(cancellationToken: cancellationToken);
         await DoAsync(server.ConnectionString, $"CREATE ROLE {Role} LOGIN; CREATE ROLE squatter LOGIN");
+        await DoAsync(elsewhere.ConnectionString, $"CREATE ROLE {Role} LOGIN");
         var middleman = startMiddleman is null ? null : await startMiddleman(server);
-        return new Landscape(server, TcpProxy.Start(middleman?.ConnectionString ?? server.ConnectionString), middleman);
+        return new Landscape(server, elsewhere, TcpProxy.Start(middleman?.ConnectionString ?? server.ConnectionString), middleman);
     }
 
     /// <summary>Asks the server past the proxy, as a superuser, for whom there is room also when it is full.</summary>
@@ -72,6 +78,7 @@ internal sealed class Landscape : IAsyncDisposable
         }
 
         await Server.DisposeAsync();
+        await Elsewhere.DisposeAsync();
     }
 
     private static async Task DoAsync(string connectionString, string sql)

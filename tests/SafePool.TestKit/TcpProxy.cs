@@ -13,7 +13,7 @@ namespace SafePool.TestKit;
 public sealed class TcpProxy : IAsyncDisposable
 {
     private readonly Lock _gate = new();
-    private readonly EndPoint _server;
+    private volatile EndPoint _server;
     private readonly ProxyTraffic _traffic = new();
     private readonly ConcurrentDictionary<ProxiedConnection, byte> _connections = new();
     private Socket? _listener;
@@ -21,9 +21,17 @@ public sealed class TcpProxy : IAsyncDisposable
 
     private TcpProxy(string host, int port)
     {
-        _server = IPAddress.TryParse(host, out var address) ? new IPEndPoint(address, port) : new DnsEndPoint(host, port);
+        _server = Of(host, port);
         Port = FreePort.Pick();
         Listen();
+    }
+
+    /// <summary>Moves the address: who connects from now on reaches another server. What is open stays where it is.</summary>
+    /// <param name="connectionString">Of that server.</param>
+    public void LeadTo(string connectionString)
+    {
+        var server = new NpgsqlConnectionStringBuilder(connectionString);
+        _server = Of(server.Host!, server.Port);
     }
 
     /// <summary>Gets the port on 127.0.0.1 that stands for the server.</summary>
@@ -166,6 +174,9 @@ public sealed class TcpProxy : IAsyncDisposable
         ResetAll();
         await Task.WhenAll(running);
     }
+
+    private static EndPoint Of(string host, int port)
+        => IPAddress.TryParse(host, out var address) ? new IPEndPoint(address, port) : new DnsEndPoint(host, port);
 
     private void Listen()
     {

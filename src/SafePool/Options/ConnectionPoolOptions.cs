@@ -69,7 +69,7 @@ public sealed class ConnectionPoolOptions
 
     /// <summary>Gets or sets how many connections there are at most.</summary>
     /// <value>Default: 20. Range: 1 to 10,000.</value>
-    /// <remarks>A promise about sockets of this pool; the control connection (<see cref="WatchServer"/>) is one more.</remarks>
+    /// <remarks>A promise about sockets of this pool. To cancel, end or ask about sessions, and to find out whether the server lets one more in, there may be one more for a moment.</remarks>
     public int MaxSize
     {
         get => MaxSizeSet ?? 20;
@@ -188,10 +188,11 @@ public sealed class ConnectionPoolOptions
         set => _probeAfterQuiet = Unfrozen(value);
     }
 
-    /// <summary>Gets or sets whether the control connection is kept open to hear at once when the server goes away.</summary>
-    /// <value>Default: <see langword="true"/>. When <see langword="false"/>, it is opened when something must be cancelled, ended or asked, and closed afterwards.</value>
+    /// <summary>Gets or sets whether an idle connection listens while nobody rents, to hear at once when the server goes away.</summary>
+    /// <value>Default: <see langword="true"/>.</value>
     /// <remarks>
-    /// When it breaks, everything idle is retired within milliseconds, instead of when callers trip over it. It costs one connection of the server's. Nothing depends on it: it may be refused.
+    /// When it breaks, everything idle is retired within milliseconds, instead of when callers trip over it. It is one of the idle connections, and counts as idle: no session more. A rent that finds nothing else
+    /// idle has it after a tenth of a millisecond. A pool of <see cref="MaxSize"/> 1 has none to spare for it.
     /// </remarks>
     public bool WatchServer
     {

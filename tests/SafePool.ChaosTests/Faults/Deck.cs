@@ -32,6 +32,7 @@ internal sealed class Deck(Random random, Func<Random, Fault>[] kinds)
         _ => new Restarted(StopMode.Immediate),
         random => new Down(random.Of(StopMode.Fast, StopMode.Immediate)),
         random => new ServerFull(random.Of(0, 50, 100)),
+        random => new Moved(BreaksAll: random.Percent(50)),
     ];
 
     public static Func<Random, Fault>[] Pooler { get; } = [_ => new PausedPooler(), _ => new RestartedPooler()];

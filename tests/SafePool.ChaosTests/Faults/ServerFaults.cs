@@ -144,3 +144,33 @@ internal sealed record RestartedPooler : Fault
 {
     public override Task BeginAsync(Landscape landscape) => landscape.Middleman!.RestartAsync();
 }
+
+/// <summary>The address leads to another server, and back; with <paramref name="BreaksAll"/> what was open breaks on the way there, otherwise the pool has sessions on both.</summary>
+/// <remarks>With a pooler in between it is the pooler's address, and stays.</remarks>
+internal sealed record Moved(bool BreaksAll) : Fault
+{
+    public override Task BeginAsync(Landscape landscape)
+    {
+        if (landscape.Middleman is null)
+        {
+            landscape.Proxy.LeadTo(landscape.Elsewhere.ConnectionString);
+            if (BreaksAll)
+            {
+                landscape.Proxy.ResetAll();
+            }
+        }
+
+        return Task.CompletedTask;
+    }
+
+    public override Task HealAsync(Landscape landscape)
+    {
+        if (landscape.Middleman is null)
+        {
+            landscape.Proxy.LeadTo(landscape.Server.ConnectionString);
+            landscape.Proxy.ResetAll();
+        }
+
+        return Task.CompletedTask;
+    }
+}

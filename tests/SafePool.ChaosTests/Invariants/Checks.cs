@@ -11,7 +11,7 @@ internal sealed class Checks(Landscape landscape, Journal journal)
     private static readonly TimeSpan _quiet = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan _settled = TimeSpan.FromSeconds(15);
 
-    // Beside MaxSize the control connection.
+    // Beside MaxSize the control connection, for a moment.
     private const int Control = 1;
 
     // For a moment, with the first connection: it asks what kind of pooler there is.
@@ -127,10 +127,7 @@ internal sealed class Checks(Landscape landscape, Journal journal)
         return now is { Leased: 0, Waiting: 0, Opening: 0, Quarantined: 0, Circuit: CircuitState.Closed }
             && now.EffectiveMaxSize == now.MaxSize
             && now.TotalOpened - now.TotalClosed == now.Idle
-            && (open == now.Idle + (round.WatchesServer ? Control : 0)
-
-                // Nothing to watch; what was opened before may still be there.
-                || (now.Idle == 0 && open <= Control));
+            && open == now.Idle;
     }
 
     private static bool AreFound(Round round)

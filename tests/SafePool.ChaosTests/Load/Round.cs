@@ -23,7 +23,7 @@ internal sealed class Round
             $"MaxLifetime {options.MaxLifetime}, ProbeAfterIdle {options.ProbeAfterIdle}, ProbeAfterQuiet {options.ProbeAfterQuiet}, " +
             $"WatchServer {options.WatchServer}, {Describe(options.Breaker)}, StatementTimeout {options.StatementTimeout} {options.Timeouts}, " +
             $"Leaks {options.Leaks.Threshold} {options.Leaks.AbandonAfter}, hook {options.PhysicalConnectionOpened is not null}";
-        (MaxSize, AcquireTimeout, WatchesServer) = (options.MaxSize, options.AcquireTimeout, options.WatchServer);
+        (MaxSize, AcquireTimeout) = (options.MaxSize, options.AcquireTimeout);
         Resets = options.Reset != SessionReset.Rollback && landscape.Middleman is not { SharesSessions: true };
         TellsErrorsOfOpens = !options.Breaker.Enabled;
         LosesPercent = options.Leaks.AbandonAfter is null ? 0 : 1;
@@ -44,9 +44,6 @@ internal sealed class Round
     public int MaxSize { get; }
 
     public TimeSpan AcquireTimeout { get; }
-
-    /// <summary>Gets whether one connection beside the pool's stays open.</summary>
-    public bool WatchesServer { get; }
 
     /// <summary>Gets whether the first who waits is told what an open failed with.</summary>
     public bool TellsErrorsOfOpens { get; }
