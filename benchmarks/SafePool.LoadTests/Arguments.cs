@@ -10,7 +10,7 @@ internal sealed record Arguments(IReadOnlyList<Scenario> Scenarios, TimeSpan Aft
     public static string Usage { get; } =
         $"""
         Usage: SafePool.LoadTests [--only <scenario>]... [--seconds <number>]
-               SafePool.LoadTests overload [factor ...] | cold-start | starvation
+               SafePool.LoadTests overload [factor ...] | cold-start | starvation | idle
         --only     Runs this scenario, and may be given several times: {string.Join(", ", Scenario.All.Select(scenario => scenario.Id))}. Default: all.
         --seconds  How long the load goes on once the server is ready again. Default: 12; less than 10 cuts off what Npgsql's host cache does.
         """;

@@ -16,7 +16,7 @@ if (args is [Starvation.Command, var connectionString, var side, var callers, va
 double[] factors = args is ["overload", .. var given] && given.All(one => double.TryParse(one, CultureInfo.InvariantCulture, out _))
     ? [.. given.Select(one => double.Parse(one, CultureInfo.InvariantCulture))]
     : [];
-if (args is ["overload" or "cold-start" or "starvation"] || factors.Length > 0)
+if (args is ["overload" or "cold-start" or "starvation" or "idle"] || factors.Length > 0)
 {
     await using var one = await PostgresServer.StartAsync();
     Console.WriteLine($"PostgreSQL {one.Version}, {Workload.Places} connections, {Environment.ProcessorCount} processors");
@@ -24,6 +24,9 @@ if (args is ["overload" or "cold-start" or "starvation"] || factors.Length > 0)
     {
         case "overload":
             await Overload.RunAsync(one, factors.Length > 0 ? factors : [2, 10], TimeSpan.FromSeconds(20));
+            break;
+        case "idle":
+            await IdleCost.RunAsync(one);
             break;
         case "cold-start":
             await ColdStart.RunAsync(one);

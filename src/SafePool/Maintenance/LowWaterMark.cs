@@ -35,7 +35,8 @@ internal sealed class LowWaterMark(PoolClock clock)
 
     /// <summary>When the lowest value may be another one though nothing changes; <see cref="long.MaxValue"/> if never.</summary>
     public long NextChange(TimeSpan window)
-        => _begin is { } begin && clock.After(begin, window) is var full && full > clock.Exact ? full
+        => _begin is not { } begin ? clock.Exact
+            : clock.After(begin, window) is var full && full > clock.Exact ? full
             : _rising.First?.Next is { } second ? clock.After(second.Value.At, window)
             : long.MaxValue;
 

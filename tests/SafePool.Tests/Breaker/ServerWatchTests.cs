@@ -131,7 +131,7 @@ public sealed class ServerWatchTests
         await WatchAsync(scripted);
 
         scripted.Clock.Advance(TimeSpan.FromMinutes(1));
-        await scripted.UntilAsync(_ => Advance(scripted, TimeSpan.FromSeconds(1)).TotalClosed == 3);
+        await scripted.UntilAsync(_ => Advance(scripted, TimeSpan.FromSeconds(5)).TotalClosed == 3);
 
         Assert.Equal((0, 0), (scripted.Source.Alive, scripted.Snapshot.Idle));
     }

@@ -42,8 +42,10 @@ public sealed class SlowWakeTests : IAsyncLifetime
         await using var server = await PoolOnServer.CreateAsync(options => options.AcquireTimeout = TimeSpan.FromSeconds(5), proxy: _proxy);
         _proxy.SilenceNew = true;
         var renting = UseAsync(server, blocking: false);
-        await Eventually.True(() => _proxy.TotalAccepted == 1, "the first connect is lost");
+        await Eventually.True(() => _proxy.TotalAccepted == 1, "the first connect is under way");
 
+        // It is counted before it is lost.
+        await OutageKit.PassAsync(TimeSpan.FromMilliseconds(200), Cancellation);
         _proxy.SilenceNew = false;
 
         await renting;
