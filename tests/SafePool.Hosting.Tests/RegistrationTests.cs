@@ -72,7 +72,7 @@ public sealed class RegistrationTests
         var options = Options(Unvalidated(texts), "").ToDictionary(option => option.Name, option => option.Value);
 
         Assert.All(texts, text => Assert.Equal(text.Value, TextOf(options[text.Name])));
-        Assert.Equal(33, texts.Length);
+        Assert.Equal(34, texts.Length);
     }
 
     [Fact]
@@ -97,12 +97,13 @@ public sealed class RegistrationTests
     private static IEnumerable<(string Name, Type Type, object? Value)> Options(object options, string prefix)
         => options.GetType().GetProperties()
             .Where(property => !typeof(Delegate).IsAssignableFrom(property.PropertyType))
-            .SelectMany(property => property.CanWrite
-                ? [(prefix + property.Name, Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType, property.GetValue(options))]
+            .SelectMany(property => property.GetValue(options) is ISet<string> set ? [(prefix + property.Name + ":0", typeof(ISet<string>), set.FirstOrDefault())]
+                : property.CanWrite ? [(prefix + property.Name, Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType, property.GetValue(options))]
                 : Options(property.GetValue(options)!, prefix + property.Name + ":"));
 
     private static string TextFor(Type type, int i)
-        => type == typeof(TimeSpan) ? TimeSpan.FromSeconds(i).ToString()
+        => type == typeof(ISet<string>) ? "57P04"
+            : type == typeof(TimeSpan) ? TimeSpan.FromSeconds(i).ToString()
             : type == typeof(bool) ? "True"
             : type.IsEnum ? Enum.GetNames(type)[^1]
             : type == typeof(double) ? "0.5"

@@ -113,7 +113,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     public bool TryTakeProbe(PhysicalConnection physical)
         => Volatile.Read(ref _probes) > 0
             && Interlocked.Decrement(ref _probes) >= 0
-            && physical.OpenedAt <= Volatile.Read(ref _probesSince);
+            && physical.OpenedAt < Volatile.Read(ref _probesSince);
 
     /// <summary>The earliest moment at which one may be due, as a timestamp of the pool's clock.</summary>
     public long NextExpiry => Volatile.Read(ref _nextExpiry);

@@ -102,7 +102,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
             // Back into the rotation: what is idle for too long may be ended by the server, or by what stands in between.
             await watch.RelieveAsync().ConfigureAwait(false);
         }
-        else if (!(_resetsTravel && _unsent.Count > 0) && watch.IsWanted && parts.Gate.TryTake(out var place))
+        else if (watch.IsWanted && parts.Gate.TryTake(out var place))
         {
             var slot = parts.Ledger[place];
             if (await TakeFitAsync(slot, flush: true).ConfigureAwait(false) is { } connection && !await watch.TryBeginAsync(slot).ConfigureAwait(false))

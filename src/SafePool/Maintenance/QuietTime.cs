@@ -8,6 +8,7 @@ internal sealed class QuietTime(PoolParts parts)
 {
     private long _rents;
     private long _since = parts.Clock.Exact;
+    private long _lookedAt = parts.Clock.Exact;
     private bool _isNoted;
 
     /// <summary>Whether nothing is left to be noticed before somebody rents.</summary>
@@ -21,9 +22,11 @@ internal sealed class QuietTime(PoolParts parts)
             return;
         }
 
+        var now = parts.Clock.Exact;
         if (parts.Ledger.TotalRents is var rents && rents != _rents)
         {
-            (_rents, _since, _isNoted) = (rents, parts.Clock.Exact, false);
+            // Since the last look: the last rent may have been right after that.
+            (_rents, _since, _isNoted) = (rents, _lookedAt, false);
         }
         else if (!_isNoted && parts.Clock.Since(_since) >= parts.Settings.ProbeAfterQuiet && parts.Gate.Idle is > 0 and var idle)
         {
@@ -31,6 +34,8 @@ internal sealed class QuietTime(PoolParts parts)
             parts.Physicals.RequireProbes(idle);
             _isNoted = true;
         }
+
+        _lookedAt = now;
     }
 
     /// <summary>Sets the clock right; called at every tick, and by a rent that finds it stale. When it had stood still for long, idle connections may have died unseen.</summary>

@@ -87,9 +87,11 @@ public sealed class OutageTests
         await FailAsync<ConnectTimeoutException>(scripted, TimeSpan.FromMilliseconds(400), ticks: 2);
 
         scripted.Source.FailOpensWith = null;
-        scripted.Tick(4);
-
-        await scripted.UntilAsync(pool => pool is { Idle: 1, LastConnectError: null });
+        await scripted.UntilAsync(_ =>
+        {
+            scripted.Tick();
+            return scripted.Snapshot is { Idle: 1, LastConnectError: null };
+        });
     }
 
     [Fact]
