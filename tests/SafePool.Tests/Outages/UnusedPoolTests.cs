@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using Xunit;
@@ -97,6 +98,13 @@ public sealed class UnusedPoolTests(QuietServer quiet) : IClassFixture<QuietServ
     public async Task IdleSessionTimeout_OfAPoolThatIsUsed_CostsItNoConnection()
     {
         await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
+        if (await new Outside(quiet.ConnectionString).AskAsync<int>("SELECT current_setting('server_version_num')::int") < 140_000)
+        {
+            // It came with PostgreSQL 14.
+            await Assert.ThrowsAsync<PostgresException>(() => own.SetAsync("idle_session_timeout", "1500ms"));
+            return;
+        }
+
         await own.SetAsync("idle_session_timeout", "1500ms");
         await using var server = await PoolOnServer.CreateAsync(
             options => options.MaxSize = 4, own.Use, server: quiet.ConnectionString);
