@@ -1,11 +1,25 @@
+using System.Globalization;
 using SafePool;
 using SafePool.FrozenProcess;
 
-// A process for a test to stop and to let go on. It holds one lease all the time, and asks for another one when it is told to.
-var options = new ConnectionPoolOptions { ConnectionString = args[0], MaxSize = 2, AcquireTimeout = TimeSpan.FromSeconds(5) };
+// A process for a test to stop and to let go on. It holds one lease all the time, and asks for another one when it is told to; or,
+// when there is a second argument, it has as many idle connections, and uses them all when it is told to.
+var isIdle = args.Length == 2;
+var options = new ConnectionPoolOptions
+{
+    ConnectionString = args[0],
+    MaxSize = isIdle ? int.Parse(args[1], CultureInfo.InvariantCulture) : 2,
+    AcquireTimeout = TimeSpan.FromSeconds(5),
+};
 options.Leaks.Threshold = TimeSpan.FromSeconds(8);
 using var log = new ConsoleLog();
 await using var pool = new ConnectionPool(options, log);
+if (isIdle)
+{
+    await IdleProcess.RunAsync(pool, options.MaxSize);
+    return;
+}
+
 await using var held = await pool.RentAsync();
 Console.WriteLine("leased");
 Console.ReadLine();

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace SafePool.Tests.Outages;
 
-/// <summary>A process of its own that is stopped for ten seconds (SIGSTOP) with a lease out and an open under way.</summary>
+/// <summary>A process of its own that is stopped (SIGSTOP), and goes on in a world that did not wait for it.</summary>
 public sealed class FrozenProcessTests : IAsyncLifetime
 {
     private TcpProxy _proxy = null!;
@@ -43,6 +43,29 @@ public sealed class FrozenProcessTests : IAsyncLifetime
         Assert.Equal(0, process.ExitCode);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    public async Task StoppedWhileItsSessionsEnd_TheFirstRequestsAreServed(int connections)
+    {
+        var name = $"frozen {Guid.NewGuid():N}";
+        using var process = await StartAsync(name, $"{connections}");
+        await using var registration = Cancellation.Register(process.Kill);
+        Assert.Equal("idle", await SaidAsync(process));
+
+        await SignalAsync("STOP", process);
+        var outside = await Outside.OfSharedServerAsync();
+        Assert.Equal(connections, await outside.AskAsync<long>(
+            $"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{name}'"));
+        await OutageKit.PassAsync(TimeSpan.FromSeconds(1.5), Cancellation);
+        await process.StandardInput.WriteLineAsync();
+        await SignalAsync("CONT", process);
+
+        Assert.Equal("served", await SaidAsync(process));
+        await process.WaitForExitAsync(Cancellation);
+        Assert.Equal(0, process.ExitCode);
+    }
+
     /// <summary>The next line that is not of the log.</summary>
     private static async Task<string?> SaidAsync(Process process)
     {
@@ -62,11 +85,12 @@ public sealed class FrozenProcessTests : IAsyncLifetime
         Assert.Equal(0, kill.ExitCode);
     }
 
-    private async Task<Process> StartAsync()
+    private async Task<Process> StartAsync(string applicationName = "frozen", params string[] arguments)
     {
         const string Name = "SafePool.FrozenProcess";
         var program = Path.Combine(AppContext.BaseDirectory.Replace("SafePool.Tests", Name, StringComparison.Ordinal), $"{Name}.dll");
-        var start = new ProcessStartInfo("dotnet", ["exec", program, _proxy.ConnectionString(await Outside.SharedServerAsync())])
+        var connectionString = $"{_proxy.ConnectionString(await Outside.SharedServerAsync())};Application Name={applicationName}";
+        var start = new ProcessStartInfo("dotnet", ["exec", program, connectionString, .. arguments])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
