@@ -130,10 +130,10 @@ internal sealed class ConnectionOpener : IDisposable
         return isFirst;
     }
 
-    /// <summary>Ends what is idle of a generation that has ended, and opens what is wanted.</summary>
+    /// <summary>Counts as gone what was idle of a generation that was cleared, and opens what is wanted.</summary>
     public void Replace()
     {
-        _resting.Empty();
+        _resting.VacateEnded();
         Pump();
     }
 

@@ -23,7 +23,6 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     private readonly ConditionalWeakTable<object, PhysicalConnection> _known = [];
     private volatile int _generation;
-    private volatile int _retiredBelow;
     private volatile bool _needsCare;
     private volatile bool _hasDue;
     private int _probes;
@@ -68,19 +67,6 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     /// <summary>Starts a new generation, unless somebody did since <paramref name="seen"/>.</summary>
     public bool TryAdvance(int seen) => Interlocked.CompareExchange(ref _generation, seen + 1, seen) == seen;
-
-    /// <summary>The same, for connections that live: until the source has ended those at rest, nobody gets one. Says nothing to anybody.</summary>
-    public bool TryRetire(int seen)
-    {
-        if (!TryAdvance(seen))
-        {
-            return false;
-        }
-
-        _retiredBelow = seen + 1;
-        RequireCare();
-        return true;
-    }
 
     public void Advance() => Interlocked.Increment(ref _generation);
 
@@ -128,8 +114,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         RequireCare();
     }
 
-    /// <summary>Whether it is too old, or of a generation that was retired: then it is about to be ended, and nobody gets it.</summary>
-    public bool IsExpired(PhysicalConnection physical) => physical.Generation < _retiredBelow || clock.Exact >= physical.ExpiresAt;
+    /// <summary>Whether it is too old: then it is about to be ended, and nobody gets it.</summary>
+    public bool IsExpired(PhysicalConnection physical) => clock.Exact >= physical.ExpiresAt;
 
     /// <summary>Changes how long those that are opened from now on may live, and how quiet any may be before it is asked.</summary>
     public void Apply(PoolSettings settings) => _settings = settings;

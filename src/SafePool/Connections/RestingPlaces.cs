@@ -136,6 +136,12 @@ internal sealed class RestingPlaces(PoolParts parts)
     public void Empty()
     {
         parts.Source.Clear();
+        VacateEnded();
+    }
+
+    /// <summary>Vacates the idle places under which nothing is at rest, after a clear.</summary>
+    public void VacateEnded()
+    {
         Relieve();
         for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
         {

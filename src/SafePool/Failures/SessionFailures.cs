@@ -14,7 +14,7 @@ namespace SafePool.Failures;
 /// sure that the session is on a standby and a new one would not be (<see cref="ReadOnlySessions"/>).
 /// </para>
 /// <para>
-/// Called on the thread that throws the error. There the generation ends, so that whoever rents next meets no session of it; everything else goes on in the background. An error of a session that was retired before says
+/// Called on the thread that throws the error. There the generation ends, and what is idle of it, so that whoever rents next meets no session of it and nothing that is opened since ends with it; everything else goes on in the background. An error of a session that was retired before says
 /// nothing new: so the sessions that execute in this instant are looked at, the one that fails is among them.
 /// </para>
 /// </remarks>
@@ -31,7 +31,7 @@ internal sealed class SessionFailures(PoolParts parts)
 
     public ReadOnlySessions ReadOnly { get; } = new(parts);
 
-    /// <summary>Ends what is idle and opens what is wanted, once a generation has ended: the opener's, which comes later.</summary>
+    /// <summary>Counts what was idle as gone and opens what is wanted, once a generation has ended: the opener's, which comes later.</summary>
     public Action? Replace { get; set; }
 
     /// <summary>A command failed, and its connection lives. Must be quick.</summary>
@@ -64,13 +64,20 @@ internal sealed class SessionFailures(PoolParts parts)
     /// <summary>Retires every session of a generation, unless somebody did, or this error did a moment ago.</summary>
     public void Retire(int generation, string sqlState, string reason, bool grows)
     {
-        if (generation != parts.Physicals.Generation || !_pauses.TryBegin(sqlState, grows, out var pause) || !parts.Physicals.TryRetire(generation))
+        if (generation != parts.Physicals.Generation || !_pauses.TryBegin(sqlState, grows, out var pause) || !parts.Physicals.TryAdvance(generation))
         {
             return;
         }
 
         Volatile.Write(ref _retiredAt, parts.Clock.Exact);
-        ThreadPool.UnsafeQueueUserWorkItem(static state => state.Self.Finish(state.SqlState, state.Reason, state.Pause), (Self: this, SqlState: sqlState, Reason: reason, Pause: pause), preferLocal: false);
+        try
+        {
+            parts.Source.Clear();
+        }
+        finally
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static state => state.Self.Finish(state.SqlState, state.Reason, state.Pause), (Self: this, SqlState: sqlState, Reason: reason, Pause: pause), preferLocal: false);
+        }
     }
 
     private void RetireIfPresent(PostgresException error, string reason, bool grows, ConnectionState state)
