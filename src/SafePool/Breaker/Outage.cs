@@ -37,7 +37,7 @@ internal sealed class Outage(PoolParts parts)
         {
             // Those that it has serve on, so this is no outage.
             Answered();
-            if (parts.Room.Refused(counts, begunAt))
+            if (parts.Room.Refused(error, counts, begunAt))
             {
                 parts.Recorder.Record(FlightEventKind.ServerFull);
                 _ = SayWhoFillsTheServerAsync(counts.Connections, OpenFailures.AnswerIn(error)!);
@@ -61,6 +61,12 @@ internal sealed class Outage(PoolParts parts)
 
                 break;
             default:
+                if (counts.Connections == 0)
+                {
+                    // It begins anew when the server is back, perhaps another one.
+                    parts.Room.Forget();
+                }
+
                 if (parts.Breaker.Failed(begunAt, isRefusal: !SqlStates.IsSilence(error)))
                 {
                     Log.OpensFail(parts.Logger, parts.Settings.Name, parts.Breaker.RetryAfter.TotalSeconds, error);

@@ -1,12 +1,13 @@
 using SafePool.Admission;
+using SafePool.Connections;
 using SafePool.Maintenance;
 
 namespace SafePool.Breaker;
 
 /// <summary>How many connections the server has room for, as far as it has told by refusing one (53300, or whatever else it has answered).</summary>
 /// <remarks>
-/// A pool that has connections keeps serving from those, and tries for one more after a pause: it begins at one second, doubles with every refusal, and begins anew
-/// when one more was granted. Thread-safety: every member may be called from any thread.
+/// A pool that has connections keeps serving from those, and tries for one more after a pause of one second. Only refusals that say that the server is full double it, up to half a minute: others may as well be
+/// the last words of an outage, and then whoever waits must not wait for long after it. Any open that succeeds begins anew, for it is news of the server. Thread-safety: every member may be called from any thread.
 /// </remarks>
 internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
 {
@@ -14,14 +15,17 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly Lock _gate = new();
-    private bool _isFull;
     private int _had;
     private long _nextTry;
     private long _lastRefusal = long.MinValue;
     private TimeSpan _pause = _firstPause;
+    private Exception? _refusal;
+
+    /// <summary>What one more was refused with; null when nothing is known to be full.</summary>
+    public Exception? Refusal => Volatile.Read(ref _refusal);
 
     /// <summary>Whether it has refused one, and the pool has not grown to its full size since.</summary>
-    public bool IsFull => Volatile.Read(ref _isFull);
+    public bool IsFull => Refusal is not null;
 
     /// <summary>How long it takes until one more is tried; null when nothing is known to be full.</summary>
     public TimeSpan? RetryAfter
@@ -30,7 +34,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
         {
             lock (_gate)
             {
-                return !_isFull ? null
+                return !IsFull ? null
                     : gate.Limit > _had || _nextTry <= clock.Exact ? TimeSpan.Zero
                     : clock.Until(_nextTry);
             }
@@ -38,10 +42,11 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     }
 
     /// <summary>The server has refused one more than these.</summary>
+    /// <param name="refusal">In these words.</param>
     /// <param name="counts">What there is.</param>
     /// <param name="begunAt">When the open that was refused had begun: several at once are one refusal.</param>
     /// <returns>Whether that is news.</returns>
-    public bool Refused(GateCounts counts, long begunAt)
+    public bool Refused(Exception refusal, GateCounts counts, long begunAt)
     {
         lock (_gate)
         {
@@ -51,8 +56,8 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
                 return false;
             }
 
-            var isNews = !_isFull;
-            _isFull = true;
+            var isNews = !IsFull;
+            Volatile.Write(ref _refusal, refusal);
             gate.Limit = _had = counts.Connections;
             if (begunAt <= _lastRefusal)
             {
@@ -60,20 +65,21 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
             }
 
             _lastRefusal = clock.Exact;
-            _nextTry = clock.After(clock.Exact, _pause);
-            _pause = _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
+            var isSure = OpenFailures.SaysFull(refusal);
+            _nextTry = clock.After(clock.Exact, isSure ? _pause : _firstPause);
+            _pause = !isSure ? _firstPause : _pause * 2 < _longestPause ? _pause * 2 : _longestPause;
             return isNews;
         }
     }
 
     /// <summary>The server has granted one.</summary>
-    /// <param name="connections">How many there are with it: if that is more than when it refused one, there may be room for yet more; if not, one that was lost has come back.</param>
+    /// <param name="connections">How many there are with it: if that is more than when it refused one, there may be room for yet more at once; if not, one that was lost has come back.</param>
     /// <returns>Whether the pool may be as large as it was made to be again.</returns>
     public bool Granted(int connections)
     {
         lock (_gate)
         {
-            if (!_isFull || connections <= _had)
+            if (!IsFull)
             {
                 return false;
             }
@@ -84,7 +90,9 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
                 return true;
             }
 
-            (_had, _pause, _nextTry) = (connections, _firstPause, clock.Exact);
+            _pause = _firstPause;
+            _nextTry = connections > _had ? clock.Exact : Math.Min(_nextTry, clock.After(clock.Exact, _pause));
+            _had = Math.Max(_had, connections);
             return false;
         }
     }
@@ -95,7 +103,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
-            if (_isFull && clock.Exact >= _nextTry)
+            if (IsFull && clock.Exact >= _nextTry)
             {
                 gate.Limit = Math.Max(_had, gate.Read().Connections) + 1;
                 _nextTry = clock.After(clock.Exact, _pause);
@@ -108,7 +116,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     {
         lock (_gate)
         {
-            if (_isFull && gate.Size <= _had)
+            if (IsFull && gate.Size <= _had)
             {
                 ForgetLocked();
             }
@@ -127,7 +135,7 @@ internal sealed class ServerRoom(AdmissionGate gate, PoolClock clock)
     private void ForgetLocked()
     {
         gate.Limit = gate.Size;
-        _isFull = false;
+        Volatile.Write(ref _refusal, null);
         _pause = _firstPause;
     }
 }

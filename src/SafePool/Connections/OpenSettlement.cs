@@ -15,6 +15,9 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
     // One that has just come to rest is met once; three times in a row nobody gave it back in between.
     private const int MostFoundInARow = 3;
 
+    private static readonly TimeSpan _firstRetry = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan _lastRetry = TimeSpan.FromSeconds(15);
+
     private int _rearranged;
     private int _foundInARow;
 
@@ -75,25 +78,41 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         resting.Retire(slot);
     }
 
-    /// <summary>Gets rid of what an open has brought after it was given up: its place is somebody else's by now. Never throws.</summary>
+    /// <summary>Gets rid of what an open has brought after it was given up: its place is somebody else's by now. Tries until it is gone; never throws.</summary>
     public async Task DiscardLateAsync(OpenedConnection opened)
+    {
+        if (opened.IsNew)
+        {
+            parts.Physicals.Expire(opened.Physical);
+            parts.Physicals.CountClosed();
+        }
+
+        for (var pause = _firstRetry; !await TryDiscardAsync(opened).ConfigureAwait(false) && !parts.Gate.IsClosed; pause = pause * 2 < _lastRetry ? pause * 2 : _lastRetry)
+        {
+            await Task.Delay(pause, parts.Time).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<bool> TryDiscardAsync(OpenedConnection opened)
     {
         try
         {
-            if (!opened.IsNew)
+            if (opened.IsNew)
+            {
+                await parts.Source.RetireAsync(opened.Connection).ConfigureAwait(false);
+            }
+            else
             {
                 // It lay at rest under some place, and goes back there.
                 parts.Source.Close(opened.Connection);
-                return;
             }
 
-            parts.Physicals.Expire(opened.Physical);
-            parts.Physicals.CountClosed();
-            await parts.Source.RetireAsync(opened.Connection).ConfigureAwait(false);
+            return true;
         }
         catch (Exception error)
         {
             Log.OpenEndedLate(parts.Logger, parts.Settings.Name, error);
+            return false;
         }
     }
 

@@ -26,6 +26,7 @@ internal sealed class Diagnostician(PoolParts parts)
             InnerSite = InnerSite(waiting),
             IsDeadlock = isDeadlock,
             Opens = parts.Opens.Read(),
+            Refusal = parts.Room.Refusal,
             ServerSilentFor = parts.Inspector.SilentFor,
             Threads = parts.Vitals.Threads(),
             RentsPerSecond = parts.Vitals.RentsPerSecond(),

@@ -22,6 +22,9 @@ internal sealed record PoolFacts
 
     public OpenFacts Opens { get; init; } = new();
 
+    /// <summary>What one more connection was refused with, while the pool has gone on with fewer than its size since; null when nobody has.</summary>
+    public Exception? Refusal { get; init; }
+
     /// <summary>How long ago the server last failed to answer the control connection; null when it has answered since, or was not asked.</summary>
     public TimeSpan? ServerSilentFor { get; init; }
 

@@ -98,6 +98,7 @@ internal static class VerdictFinder
         var unopened = facts.Counts.Vacant + facts.Counts.Opening;
         var verdict = opens.LastError is { } error && (unopened > 0 || opens.SinceLastError < _recently)
             ? IsFull(error, facts.Counts) ? PoolVerdict.ServerFull : PoolVerdict.ServerUnreachable
+            : facts.Refusal is not null && unopened > 0 ? PoolVerdict.ServerFull
             : facts.Counts.Quarantined > 0 ? PoolVerdict.ServerUnreachable
             : PoolVerdict.SlowConnects;
         return (verdict, unopened + facts.Counts.Quarantined, []);

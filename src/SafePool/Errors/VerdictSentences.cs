@@ -81,11 +81,14 @@ internal static class VerdictSentences
             "Do not block thread-pool threads (.Result, .Wait(), synchronous calls in asynchronous code).");
 
     private static (string Text, string Remedy) Full(PoolFacts facts)
-        => (
-            $"The server refuses more connections ({FirstLine(facts.Opens.LastError)}) while the pool has {Number(facts.Counts.Leased + facts.Counts.Idle)} of {Number(facts.Counts.Size)}.",
-            facts.Opens.LastError is { } error && !SqlStates.IsServerFull(error)
+    {
+        var error = facts.Opens.LastError ?? facts.Refusal;
+        return (
+            $"The server refuses more connections ({FirstLine(error)}) while the pool has {Number(facts.Counts.Leased + facts.Counts.Idle)} of {Number(facts.Counts.Size)}.",
+            error is not null && !SqlStates.IsServerFull(error)
                 ? "Ask whoever has answered so, the server or a pooler before it, why it lets nobody else in; one more is tried now and then."
                 : "Make the MaxSize of all instances together fit into max_connections, or find out who uses the rest: SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1.");
+    }
 
     private static (string Text, string Remedy) Unreachable(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {

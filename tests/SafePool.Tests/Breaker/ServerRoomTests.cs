@@ -75,27 +75,70 @@ public sealed class ServerRoomTests
         await Eventually.True(() => scripted.Log.Entries.Any(entry => entry.EventId == ServerHasRoom), "it is said");
     }
 
-    [Fact]
-    public async Task Maintenance_TheServerStaysFull_AsksLessAndLessOften()
+    /// <summary>Who says that it is full is asked after 1, 2, 4, 8 and 16 seconds; whose answer only may mean that, every second.</summary>
+    [Theory]
+    [InlineData("53300", "too many clients", 5)]
+    [InlineData("XX000", "(EMAXCLIENTS) max clients reached in session mode", 5)]
+    [InlineData("XX000", "Too many connections to this endpoint", 5)]
+    [InlineData("XX000", "words that nobody knows", 31)]
+    [InlineData("08P01", "query_wait_timeout", 31)]
+    [InlineData("55000", "database \"orders\" is not currently accepting connections", 31)]
+    public async Task Maintenance_OneMoreIsRefusedAgainAndAgain_AsksSeldomerOnlyWhereItIsSureToBeFull(string sqlState, string words, int expected)
     {
-        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.AcquireTimeout) = (4, TimeSpan.FromMinutes(10)));
-        await scripted.RentManyAsync(1);
+        var (scripted, _) = await RefusedAsync(new PostgresException(words, "FATAL", "FATAL", sqlState));
+        await using var end = scripted;
+
+        Assert.Equal(expected, await AttemptsInAsync(scripted, seconds: 31));
+    }
+
+    /// <summary>Found by chaos (seed 261207684): the pool stayed at one connection for half a minute after the server was back.</summary>
+    [Fact]
+    public async Task Maintenance_ALostConnectionCameBack_AsksOftenAgain()
+    {
+        var (scripted, lease) = await RefusedAsync(_full);
+        await using var end = scripted;
+        await AttemptsInAsync(scripted, seconds: 31);
+        scripted.Source.FailOpensWith = null;
+        scripted.Source.Break(lease.Connection);
+        await lease.DisposeAsync();
+        await scripted.UntilAsync(pool => pool.Leased == 1);
         scripted.Source.FailOpensWith = _full;
         _ = scripted.BeginRent();
-        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 1 && pool.Opening == 0);
 
-        var attempts = scripted.Source.Opens;
-        for (var second = 0; second < 31; second++)
-        {
-            for (var quarter = 0; quarter < 4; quarter++)
-            {
-                scripted.Tick();
-                await scripted.UntilAsync(pool => pool.Opening == 0);
-            }
-        }
+        Assert.Equal(2, await AttemptsInAsync(scripted, seconds: 3));
+    }
 
-        // After 1, 2, 4, 8 and 16 seconds.
-        Assert.Equal(5, scripted.Source.Opens - attempts);
+    /// <summary>What a server had room for says nothing about the one that comes back after an outage.</summary>
+    [Fact]
+    public async Task RentAsync_AllWereLostAndTheServerIsGone_ForgetsWhatItHadRoomFor()
+    {
+        var (scripted, lease) = await RefusedAsync(_full);
+        await using var end = scripted;
+        scripted.Source.FailOpensWith = new NpgsqlException("refused", new System.Net.Sockets.SocketException(111));
+        scripted.Source.Break(lease.Connection);
+        await lease.DisposeAsync();
+
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 4);
+    }
+
+    /// <summary>The last open went well, for it replaced one that was lost; the room is what it was.</summary>
+    [Fact]
+    public async Task RentAsync_OutOfTimeAndTheLastOpenWentWell_StillNamesTheRefusal()
+    {
+        var (scripted, lease) = await RefusedAsync(_full);
+        await using var end = scripted;
+        scripted.Source.FailOpensWith = null;
+        scripted.Source.Break(lease.Connection);
+        await lease.DisposeAsync();
+        await scripted.UntilAsync(pool => pool.Leased == 1);
+        var rent = scripted.BeginRent(TimeSpan.FromMilliseconds(500));
+        scripted.Source.FailOpensWith = _full;
+        scripted.Tick(2);
+
+        var error = await Assert.ThrowsAsync<PoolExhaustedException>(() => rent);
+
+        Assert.Equal(PoolVerdict.ServerFull, error.Diagnosis.Verdict);
+        Assert.Contains("too many clients", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -149,12 +192,12 @@ public sealed class ServerRoomTests
         var two = new GateCounts(Places: 4, Idle: 0, Opening: 0, Vacant: 2, Quarantined: 0, Waiting: 0);
         var slow = clock.Exact;
         time.Advance(TimeSpan.FromMilliseconds(100));
-        room.Refused(two, begunAt: clock.Exact);
+        room.Refused(_full, two, begunAt: clock.Exact);
         time.Advance(TimeSpan.FromSeconds(1));
         room.TryForOneMore();
         Assert.Equal(3, gate.Limit);
 
-        room.Refused(two, begunAt: slow);
+        room.Refused(_full, two, begunAt: slow);
 
         Assert.Equal(2, gate.Limit);
         time.Advance(TimeSpan.FromMinutes(1));
@@ -198,6 +241,29 @@ public sealed class ServerRoomTests
 
             return pool.Opening == 0;
         }
+    }
+
+    /// <summary>A pool of four with one connection, leased, that was refused another one, and one that waits.</summary>
+    private static async Task<(ScriptedPool Pool, Lease Lease)> RefusedAsync(Exception refusal)
+    {
+        var scripted = ScriptedPool.Create(options => (options.MaxSize, options.AcquireTimeout) = (4, TimeSpan.FromMinutes(10)));
+        var leases = await scripted.RentManyAsync(1);
+        scripted.Source.FailOpensWith = refusal;
+        _ = scripted.BeginRent();
+        await scripted.UntilAsync(pool => pool.EffectiveMaxSize == 1 && pool.Opening == 0);
+        return (scripted, leases[0]);
+    }
+
+    private static async Task<int> AttemptsInAsync(ScriptedPool scripted, int seconds)
+    {
+        var before = scripted.Source.Opens;
+        for (var quarter = 0; quarter < 4 * seconds; quarter++)
+        {
+            scripted.Tick();
+            await scripted.UntilAsync(pool => pool.Opening == 0);
+        }
+
+        return scripted.Source.Opens - before;
     }
 
     private static ServerCensus Census() => new()
