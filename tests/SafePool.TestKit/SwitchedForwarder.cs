@@ -6,13 +6,15 @@ namespace SafePool.TestKit;
 
 /// <summary>One name for several servers: a balancer that leads each new connection to the next of its targets, or an address that moves when the targets change.</summary>
 /// <remarks>Thread-safety: every member may be called from any thread. Connections that are open stay where they are.</remarks>
-public sealed class SwitchedForwarder : IAsyncDisposable
+public class SwitchedForwarder : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _ended = new();
     private readonly Task _accepting;
     private volatile int[] _targets;
     private int _turn = -1;
+    private int _accepted;
+    private int _cut;
 
     /// <summary>Begins to listen.</summary>
     /// <param name="targets">Ports on 127.0.0.1, taken in turn.</param>
@@ -25,6 +27,15 @@ public sealed class SwitchedForwarder : IAsyncDisposable
 
     /// <summary>Gets the port on 127.0.0.1 that stands for all of them.</summary>
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
+
+    /// <summary>Gets how many connections were ever accepted.</summary>
+    public int Accepted => Volatile.Read(ref _accepted);
+
+    /// <summary>Gets how many connections were ended because they were idle.</summary>
+    public int Cut => Volatile.Read(ref _cut);
+
+    /// <summary>Gets for how long a connection may be idle before it is ended, as balancers do. Default: for ever.</summary>
+    public TimeSpan IdleLimit { get; init; } = Timeout.InfiniteTimeSpan;
 
     /// <summary>Leads new connections elsewhere, the next to the first of these.</summary>
     public void LeadTo(params int[] targets)
@@ -40,11 +51,16 @@ public sealed class SwitchedForwarder : IAsyncDisposable
     /// <summary>Ends it, and all connections through it.</summary>
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         await _ended.CancelAsync();
         _listener.Stop();
         await _accepting;
         _ended.Dispose();
     }
+
+    /// <summary>Before any byte passes: may read what the client says first, and answer, or say something else to the server.</summary>
+    /// <returns>False when the connection is to be ended.</returns>
+    protected virtual Task<bool> TryBeginAsync(Stream client, Stream server, CancellationToken cancellationToken) => Task.FromResult(true);
 
     private async Task AcceptAsync()
     {
@@ -64,8 +80,10 @@ public sealed class SwitchedForwarder : IAsyncDisposable
         await Task.WhenAll(passing);
     }
 
+    /// <summary>Never fails.</summary>
     private async Task PassAsync(TcpClient client)
     {
+        Interlocked.Increment(ref _accepted);
         var targets = _targets;
         var target = targets[(int)((uint)Interlocked.Increment(ref _turn) % (uint)targets.Length)];
         using var server = new TcpClient { NoDelay = true };
@@ -75,9 +93,14 @@ public sealed class SwitchedForwarder : IAsyncDisposable
             try
             {
                 await server.ConnectAsync(IPAddress.Loopback, target, _ended.Token);
-                await Task.WhenAny(PumpAsync(client, server), PumpAsync(server, client));
+                var (left, right) = (client.GetStream(), server.GetStream());
+                if (await TryBeginAsync(left, right, _ended.Token))
+                {
+                    var passed = new Passed();
+                    await Task.WhenAny(PumpAsync(left, right, passed), PumpAsync(right, left, passed), OutlastAsync(passed));
+                }
             }
-            catch (Exception end) when (end is OperationCanceledException or SocketException)
+            catch (Exception end) when (end is OperationCanceledException or IOException or SocketException)
             {
                 // Nobody is there, or it is over.
             }
@@ -85,15 +108,48 @@ public sealed class SwitchedForwarder : IAsyncDisposable
     }
 
     /// <summary>Never fails.</summary>
-    private async Task PumpAsync(TcpClient from, TcpClient to)
+    private async Task PumpAsync(NetworkStream from, NetworkStream to, Passed passed)
     {
+        var buffer = new byte[16 * 1024];
         try
         {
-            await from.GetStream().CopyToAsync(to.GetStream(), _ended.Token);
+            while (await from.ReadAsync(buffer, _ended.Token) is > 0 and var count)
+            {
+                passed.Note();
+                await to.WriteAsync(buffer.AsMemory(0, count), _ended.Token);
+            }
         }
         catch (Exception end) when (end is OperationCanceledException or IOException or ObjectDisposedException or InvalidOperationException)
         {
             // One end closed: both are.
         }
+    }
+
+    /// <summary>Ends when nothing has passed for as long as a connection may be idle.</summary>
+    private async Task OutlastAsync(Passed passed)
+    {
+        var left = IdleLimit;
+        while (left == Timeout.InfiniteTimeSpan || left > TimeSpan.Zero)
+        {
+            await Task.Delay(left, TimeProvider.System, _ended.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (_ended.IsCancellationRequested)
+            {
+                return;
+            }
+
+            left = IdleLimit - passed.Since;
+        }
+
+        Interlocked.Increment(ref _cut);
+    }
+
+    /// <summary>When something has passed last.</summary>
+    private sealed class Passed
+    {
+        private long _at = TimeProvider.System.GetTimestamp();
+
+        public TimeSpan Since => TimeProvider.System.GetElapsedTime(Volatile.Read(ref _at));
+
+        public void Note() => Volatile.Write(ref _at, TimeProvider.System.GetTimestamp());
     }
 }

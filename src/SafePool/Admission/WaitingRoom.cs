@@ -18,8 +18,8 @@ internal sealed class WaitingRoom(AdmissionGate gate, PoolClock clock)
     // Those that end before the tick after the next: the next one may be late by as much.
     private static readonly TimeSpan _near = 2 * MaintenanceLoop.Period;
 
-    // For one whose budget ended while the process stood still: so did whoever would have served it.
-    private static readonly TimeSpan _onceMore = TimeSpan.FromSeconds(1);
+    // For one whose budget ended while the process stood still: so did whoever would have served it. Enough to connect anew.
+    private static readonly TimeSpan _onceMore = TimeSpan.FromSeconds(3);
 
     /// <summary>Asks for a place. True when it is known now how that ended; otherwise <paramref name="waiter"/> stands in the queue and will go on by itself.</summary>
     /// <param name="waiter">Prepared.</param>

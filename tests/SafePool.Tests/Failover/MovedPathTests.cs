@@ -27,13 +27,13 @@ public sealed class MovedPathTests : IAsyncLifetime
     public async Task RentAsync_TheAddressMovesToPgBouncerByTransaction_TimeoutsHoldInTransactionsAndNoStrangerIsReset(bool clears, bool takesOptions)
     {
         await using var bouncer = await BouncerAsync(takesOptions);
-        await using var address = MovingAddress.To(_server.Port);
+        await using var address = new SwitchedForwarder(_server.Port);
         using var logs = new LogCollector();
         await using var pool = Pool(address, logs, clears ? TimeSpan.FromHours(1) : TimeSpan.FromSeconds(1));
         await pool.FillAsync(2, Cancellation);
         await using var stranger = await StrangerAsync(bouncer);
 
-        address.Target = bouncer.Port;
+        address.LeadTo(bouncer.Port);
         if (clears)
         {
             pool.Clear();
@@ -61,13 +61,13 @@ public sealed class MovedPathTests : IAsyncLifetime
     public async Task RentAsync_TheAddressMovesBackToPostgreSql_TimeoutsAndTheResetAreInForceAgain(bool clears, bool takesOptions)
     {
         await using var bouncer = await BouncerAsync(takesOptions);
-        await using var address = MovingAddress.To(bouncer.Port);
+        await using var address = new SwitchedForwarder(bouncer.Port);
         using var logs = new LogCollector();
         await using var pool = Pool(address, logs, clears ? TimeSpan.FromHours(1) : TimeSpan.FromSeconds(1));
         await pool.FillAsync(2, Cancellation);
         Assert.Equal("0", await OutsideAsync(pool));
 
-        address.Target = _server.Port;
+        address.LeadTo(_server.Port);
         if (clears)
         {
             pool.Clear();
@@ -90,7 +90,7 @@ public sealed class MovedPathTests : IAsyncLifetime
     public async Task Clear_BehindAPoolerThatStaysWhereItIs_FindsTheSamePathAndServes()
     {
         await using var bouncer = await BouncerAsync(takesOptions: false);
-        await using var address = MovingAddress.To(bouncer.Port);
+        await using var address = new SwitchedForwarder(bouncer.Port);
         using var logs = new LogCollector();
         await using var pool = Pool(address, logs, TimeSpan.FromHours(1));
         for (var round = 0; round < 3; round++)
@@ -110,7 +110,7 @@ public sealed class MovedPathTests : IAsyncLifetime
         return await lease.AskAsync<string>(Show);
     }
 
-    private static ConnectionPool Pool(MovingAddress address, LogCollector logs, TimeSpan lifetime)
+    private static ConnectionPool Pool(SwitchedForwarder address, LogCollector logs, TimeSpan lifetime)
         => new(
             new ConnectionPoolOptions
             {

@@ -22,15 +22,15 @@ public sealed class RoleTests : IAsyncLifetime
     [Fact]
     public async Task RentAsync_BothNamesLeadToAStandbyForLongerThanTheBreakerWaits_HealsByItselfOnceOneLeadsToThePrimary()
     {
-        await using var writer = MovingAddress.To(_pair.Standby.Port);
-        await using var reader = MovingAddress.To(_pair.Standby.Port);
+        await using var writer = new SwitchedForwarder(_pair.Standby.Port);
+        await using var reader = new SwitchedForwarder(_pair.Standby.Port);
         await using var pool = Pool($"{ReplicatedPair.Over(writer.Port, reader.Port)};Target Session Attributes=primary", TimeSpan.FromSeconds(1));
         for (var began = TimeProvider.System.GetTimestamp(); TimeProvider.System.GetElapsedTime(began) < TimeSpan.FromSeconds(8);)
         {
             Assert.NotNull(await Record.ExceptionAsync(() => AskAsync(pool)));
         }
 
-        writer.Target = _pair.Primary.Port;
+        writer.LeadTo(_pair.Primary.Port);
 
         await Eventually.True(async () => await Record.ExceptionAsync(() => AskAsync(pool)) is null, "rents are served", TimeSpan.FromSeconds(3));
         Assert.Equal(_pair.Primary.Port, await AskAsync(pool));
@@ -140,12 +140,12 @@ public sealed class RoleTests : IAsyncLifetime
     [Fact]
     public async Task RentAsync_ALoneHostThatWasThePrimaryIsAStandbyNow_ItIsSaid()
     {
-        await using var address = MovingAddress.To(_pair.Primary.Port);
+        await using var address = new SwitchedForwarder(_pair.Primary.Port);
         await using var logs = new Logs();
         await using var pool = Pool(address.ConnectionString(_pair.Primary.ConnectionString), logs: logs.Collector);
         await pool.FillAsync(2, Cancellation);
 
-        address.Target = _pair.Standby.Port;
+        address.LeadTo(_pair.Standby.Port);
         pool.Clear();
         await pool.FillAsync(2, Cancellation);
 
@@ -156,10 +156,10 @@ public sealed class RoleTests : IAsyncLifetime
     [Fact]
     public async Task Suspect_TheNameLeadsToThePrimaryAgain_TheSessionsOnTheStandbyAreRetired()
     {
-        await using var address = MovingAddress.To(_pair.Standby.Port);
+        await using var address = new SwitchedForwarder(_pair.Standby.Port);
         await using var pool = Pool(address.ConnectionString(_pair.Primary.ConnectionString));
         await pool.FillAsync(3, Cancellation);
-        address.Target = _pair.Primary.Port;
+        address.LeadTo(_pair.Primary.Port);
 
         pool.Parts.Roles.Suspect();
 

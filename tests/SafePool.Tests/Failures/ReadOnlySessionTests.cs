@@ -29,13 +29,13 @@ public sealed class ReadOnlySessionTests : IAsyncLifetime
     [InlineData(true)]
     public async Task Insert_TheNameLeadsToThePrimaryNow_ReachesItWithinAFewAttempts(bool nothingIsIdle)
     {
-        await using var name = new Forwarder(_pair.Standby.Port);
+        await using var name = new SwitchedForwarder(_pair.Standby.Port);
         using var logs = new LogCollector();
         await using var pool = Create(name, logs);
         await pool.FillAsync(4, Cancellation);
         var held = nothingIsIdle ? await pool.RentAsync(3, Cancellation) : [];
 
-        name.Target = _pair.Primary.Port;
+        name.LeadTo(_pair.Primary.Port);
         var failed = 0;
         await Eventually.True(async () => !await IsRefusedAsync(pool) || failed++ < 0, "an insert succeeds");
 
@@ -53,7 +53,7 @@ public sealed class ReadOnlySessionTests : IAsyncLifetime
     [Fact]
     public async Task Insert_ANewSessionWouldBeOnAStandbyToo_RetiresNothingAndSaysSoOnce()
     {
-        await using var name = new Forwarder(_pair.Standby.Port);
+        await using var name = new SwitchedForwarder(_pair.Standby.Port);
         using var logs = new LogCollector();
         await using var pool = Create(name, logs);
         await pool.FillAsync(2, Cancellation);
@@ -73,7 +73,7 @@ public sealed class ReadOnlySessionTests : IAsyncLifetime
     [InlineData("SET default_transaction_read_only = on")]
     public async Task Insert_ItsUserWishedToReadOnly_RetiresNothing(string wish)
     {
-        await using var name = new Forwarder(_pair.Primary.Port);
+        await using var name = new SwitchedForwarder(_pair.Primary.Port);
         using var logs = new LogCollector();
         await using var pool = Create(name, logs);
         await pool.FillAsync(2, Cancellation);
@@ -91,7 +91,7 @@ public sealed class ReadOnlySessionTests : IAsyncLifetime
         Assert.DoesNotContain(logs.Entries, entry => entry.EventId.Id is Retired or OnStandby);
     }
 
-    private static ConnectionPool Create(Forwarder name, LogCollector logs)
+    private static ConnectionPool Create(SwitchedForwarder name, LogCollector logs)
         => new(
             new ConnectionPoolOptions { ConnectionString = $"Host=127.0.0.1;Port={name.Port};Username=postgres;Database=postgres", MaxSize = 4, Name = "moved", WatchServer = false },
             logs);

@@ -16,7 +16,7 @@ public sealed class EndpointProxyTests(QuietServer quiet) : IClassFixture<QuietS
     [InlineData(" -c search_path=pg_catalog")]
     public async Task ControlConnection_BehindAProxyThatNeedsOptions_Opens(string more)
     {
-        await using var proxy = new EndpointProxy(quiet.ConnectionString);
+        await using var proxy = new EndpointProxy(new NpgsqlConnectionStringBuilder(quiet.ConnectionString).Port);
         await using var pool = await PoolOnServer.CreateAsync(
             options => (options.MaxSize, options.StatementTimeout) = (1, TimeSpan.FromSeconds(90)),
             text =>

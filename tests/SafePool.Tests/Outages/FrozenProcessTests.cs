@@ -30,7 +30,7 @@ public sealed class FrozenProcessTests : IAsyncLifetime
         await SignalAsync("STOP", process);
         await OutageKit.PassAsync(TimeSpan.FromSeconds(10), Cancellation);
 
-        // What was under way Npgsql gives up, in whose time ten seconds have passed; the rent has one more second for another.
+        // What was under way Npgsql gives up, in whose time ten seconds have passed; the rent has three more seconds for another.
         _proxy.AcceptDelay = TimeSpan.Zero;
         await SignalAsync("CONT", process);
 

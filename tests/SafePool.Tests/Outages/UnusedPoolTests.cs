@@ -117,4 +117,25 @@ public sealed class UnusedPoolTests(QuietServer quiet) : IClassFixture<QuietServ
 
         Assert.Equal((4L, 0), (server.Snapshot.TotalOpened, server.Logged(OutageKit.ServerLost)));
     }
+
+    /// <summary>A balancer that ends what is idle for two seconds. In a pool whose connections are all used that is nothing; of one that uses only some it is the others.</summary>
+    [Theory]
+    [InlineData(4, 4, 0)]
+    [InlineData(1, 6, 1)]
+    public async Task IdleLimitOfABalancer_OfAPoolThatIsUsed_CostsItWhatIsIdle(int used, int mostOpened, int mostLosses)
+    {
+        await using var balancer = new SwitchedForwarder(new NpgsqlConnectionStringBuilder(quiet.ConnectionString).Port) { IdleLimit = TimeSpan.FromSeconds(2) };
+        await using var server = await PoolOnServer.CreateAsync(
+            options => options.MaxSize = 4, text => text.ConnectionString = balancer.ConnectionString(text.ConnectionString), server: quiet.ConnectionString);
+        await server.BurstAsync(4, Cancellation);
+        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(7));
+        while (!enough.IsCancellationRequested)
+        {
+            await server.BurstAsync(used, Cancellation);
+            await OutageKit.PassAsync(TimeSpan.FromMilliseconds(100), Cancellation);
+        }
+
+        Assert.InRange(server.Snapshot.TotalOpened, 4, mostOpened);
+        Assert.InRange(server.Logged(OutageKit.ServerLost), 0, mostLosses);
+    }
 }
