@@ -33,7 +33,9 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         scene.Forwarder.LeadTo(servers.Second.Port, servers.Second.Port, servers.First.Port);
         await lease.DisposeAsync();
 
-        await Assert.ThrowsAnyAsync<Exception>(() => working.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Cancellation));
+        // Whoever reads an export may see its end instead of an error, when Npgsql is just between two reads.
+        var end = await Record.ExceptionAsync(() => working.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Cancellation));
+        Assert.True(end is null ? work == "copy" : end is not TimeoutException, $"{end}");
         await Eventually.True(() => scene.Pool.Snapshot is { Leased: 0, Quarantined: 0 }, "the place is free", TimeSpan.FromSeconds(20));
         stranger.AssertUntouched();
         Assert.DoesNotContain(scene.Pool.Logs.Entries, entry => entry.EventId.Id == WrittenOff);
