@@ -33,9 +33,9 @@ internal sealed class LowWaterMark(PoolClock clock)
         return _begin <= windowBegin ? _rising.First!.Value.Value : 0;
     }
 
-    /// <summary>When the lowest value may be another one though nothing changes; <see cref="long.MaxValue"/> if never.</summary>
-    public long NextChange(TimeSpan window)
-        => _begin is not { } begin ? clock.Exact
+    /// <summary>When the lowest value may be another one though the value stays as it is now; <see cref="long.MaxValue"/> if never. At once, when that value was not noted yet.</summary>
+    public long NextChange(int value, TimeSpan window)
+        => _begin is not { } begin || _rising.Last?.Value.Value != value ? clock.Exact
             : clock.After(begin, window) is var full && full > clock.Exact ? full
             : _rising.First?.Next is { } second ? clock.After(second.Value.At, window)
             : long.MaxValue;

@@ -206,9 +206,12 @@ internal sealed class Upkeep(
     }
 
     private long NextSurplus()
-        => parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan || parts.Gate.Idle <= parts.Settings.MinSize
+    {
+        var idle = parts.Gate.Idle;
+        return parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan || idle <= parts.Settings.MinSize
             ? long.MaxValue
-            : _spare.NextChange(parts.Settings.IdleTimeout);
+            : _spare.NextChange(idle, parts.Settings.IdleTimeout);
+    }
 
     private void Fill()
     {

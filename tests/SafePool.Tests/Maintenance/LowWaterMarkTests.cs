@@ -72,6 +72,17 @@ public sealed class LowWaterMarkTests
         Assert.Equal(3, Observe(3, after: 10));
     }
 
+    /// <summary>A lease came back after the last look of this tick: an unused pool must not sleep over the connection that is idle since.</summary>
+    [Fact]
+    public void NextChange_OfAValueThatWasNotNotedYet_IsAtOnce()
+    {
+        Observe(0);
+        Observe(0, after: 20);
+
+        Assert.Equal(long.MaxValue, _mark.NextChange(0, TimeSpan.FromSeconds(10)));
+        Assert.Equal(_clock.GetTimestamp(), _mark.NextChange(1, TimeSpan.FromSeconds(10)));
+    }
+
     private int Observe(int value, int after = 0)
     {
         _clock.Advance(TimeSpan.FromSeconds(after));
