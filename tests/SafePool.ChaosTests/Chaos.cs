@@ -11,7 +11,7 @@ internal static class Chaos
     /// <summary>SAFEPOOL_CHAOS_SEED, or a new one; printed by every run.</summary>
     public static int Seed { get; } = Number("SAFEPOOL_CHAOS_SEED") ?? Random.Shared.Next();
 
-    /// <summary>SAFEPOOL_CHAOS_SECONDS; 15 by default, CI takes 60, a soak 600.</summary>
+    /// <summary>SAFEPOOL_CHAOS_SECONDS; 15 by default, CI takes 30, a soak 600.</summary>
     public static TimeSpan Duration { get; } = TimeSpan.FromSeconds(Number("SAFEPOOL_CHAOS_SECONDS") ?? 15);
 
     /// <summary>SAFEPOOL_CHAOS_FAULTS: only faults whose names begin with one of these words, separated by commas.</summary>

@@ -11,7 +11,7 @@ public sealed class FalseAlarmTests(ITestOutputHelper output)
 {
     private static readonly int[] _alarms = [100, 101, 103, 105, 106, 112];
 
-    /// <summary>Ten seconds; SAFEPOOL_LOAD_SECONDS says otherwise, and CI takes sixty.</summary>
+    /// <summary>Ten seconds; SAFEPOOL_LOAD_SECONDS says otherwise, and .ci/nightly takes sixty.</summary>
     private static TimeSpan Duration
         => TimeSpan.FromSeconds(int.Parse(Environment.GetEnvironmentVariable("SAFEPOOL_LOAD_SECONDS") ?? "10", CultureInfo.InvariantCulture));
 
