@@ -260,7 +260,9 @@ public sealed class ServerRoomTests
         for (var quarter = 0; quarter < 4 * seconds; quarter++)
         {
             scripted.Tick();
-            await scripted.UntilAsync(pool => pool.Opening == 0);
+
+            // The refusal has been heard once the limit is what it was.
+            await scripted.UntilAsync(pool => pool is { Opening: 0, EffectiveMaxSize: 1 });
         }
 
         return scripted.Source.Opens - before;

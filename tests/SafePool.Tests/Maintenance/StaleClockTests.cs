@@ -17,7 +17,7 @@ public sealed class StaleClockTests
     {
         FreezableTime? time = null;
         await using var scripted = ScriptedPool.Create(
-            options => (options.MaxSize, options.Reset) = (4, SessionReset.Rollback), clock => time = new FreezableTime(clock));
+            options => (options.MaxSize, options.Reset, options.MaxLifetime) = (4, SessionReset.Rollback, Timeout.InfiniteTimeSpan), clock => time = new FreezableTime(clock));
         await scripted.FillAsync(2);
         await using (await scripted.Pool.RentAsync(Cancellation))
         {
@@ -35,7 +35,7 @@ public sealed class StaleClockTests
     {
         FreezableTime? time = null;
         await using var scripted = ScriptedPool.Create(
-            options => (options.MaxSize, options.Reset) = (4, SessionReset.Rollback), clock => time = new FreezableTime(clock));
+            options => (options.MaxSize, options.Reset, options.MaxLifetime) = (4, SessionReset.Rollback, Timeout.InfiniteTimeSpan), clock => time = new FreezableTime(clock));
         await scripted.FillAsync(2);
         await using (await scripted.Pool.RentAsync(Cancellation))
         {

@@ -72,8 +72,16 @@ public sealed class ExhaustionEpisodeTests
             await holder.DisposeAsync();
         }
 
+        // A tick does nothing while the one before is still at it.
+        var ended = Episodes(scene).Count(entry => entry.EventId.Id == End);
         clock.Advance(TimeSpan.FromSeconds(6));
-        await scene.Logs.WaitForAsync(entry => entry.EventId.Id == End);
+        await Eventually.True(
+            () =>
+            {
+                clock.Advance(TimeSpan.FromMilliseconds(250));
+                return Episodes(scene).Count(entry => entry.EventId.Id == End) == ended + 1;
+            },
+            "the episode has ended");
     }
 
     private static LogEntry[] Episodes(Scene scene)
