@@ -55,7 +55,7 @@ internal sealed class Checks(Landscape landscape, Journal journal)
             () => [Sockets(round)]);
         var survey = landscape.Middleman is null || _surveyed == round ? 0 : Survey;
         _surveyed = round;
-        if (landscape.Proxy.PeakConnections > round.MaxSize + Control + survey + KnownFaults.SocketsBeside)
+        if (landscape.Proxy.PeakConnections > round.MaxSize + Control + survey)
         {
             journal.Violate($"{landscape.Proxy.PeakConnections} sockets were open at once, for a pool of {round.MaxSize}");
         }

@@ -9,9 +9,4 @@ internal static class KnownFaults
     /// where sessions fall silent, and only to blocking rents that have a timeout to set.
     /// </summary>
     public static readonly TimeSpan WordsWithASilentServer = TimeSpan.FromSeconds(6);
-
-    /// <summary>
-    /// One socket more than there may be, for a moment, was seen once in some ten minutes, directly and behind a pooler; here 8 for a pool of 6, and what it is nobody knows yet (docs/chaos.md).
-    /// </summary>
-    public const int SocketsBeside = 1;
 }
