@@ -36,9 +36,9 @@ internal static class OpenFailures
             && answer.SqlState is not (PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow)
             && PoolerErrors.KindOf(answer) != PoolerErrorKind.ServerLost;
 
-    /// <summary>It says itself that there is no room for one more; of others that refuse one for now it is not known why.</summary>
+    /// <summary>The answer says itself that there is no room for one more; of others that refuse one for now nobody knows why.</summary>
     public static bool SaysFull(Exception error)
-        => SqlStates.IsServerFull(error) || (AnswerIn(error) is { } answer && PoolerErrors.KindOf(answer) is PoolerErrorKind.Full or PoolerErrorKind.Busy);
+        => SqlStates.IsServerFull(error) || (AnswerIn(error) is { } answer && PoolerErrors.KindOf(answer) == PoolerErrorKind.Busy);
 
     /// <summary>Of an open that had connected: whether the user's hook has failed in a way of its own, and not by anything that happens on the way to a server.</summary>
     public static bool IsOfHook(Exception error)
