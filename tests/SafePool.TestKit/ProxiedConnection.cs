@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 
@@ -17,6 +18,7 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
     private readonly ReadyReader _ready = new();
     private readonly Socket _server = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
     private StartupKind _countedAs;
+    private string _application = "";
     private bool _isOver;
 
     /// <summary>Gets a task that ends, and never fails, once both sockets are closed.</summary>
@@ -42,6 +44,13 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
             }
         }
     }
+
+    /// <summary>Says in words which connection it is.</summary>
+    /// <param name="now">A timestamp of <see cref="TimeProvider.System"/>.</param>
+    public string Describe(long now)
+        => string.Create(
+            CultureInfo.InvariantCulture,
+            $"'{_application}', {TimeProvider.System.GetElapsedTime(CountedAt, now).TotalMilliseconds:0} ms old, {(_ready.IsReady ? "ready" : "connecting")}");
 
     public void Start(Action whenOver) => Completion = RunAsync(whenOver);
 
@@ -180,6 +189,7 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
             _startup.Read(bytes);
             if (!_isOver && _startup.Kind != StartupKind.Unknown)
             {
+                _application = _startup.Kind == StartupKind.Startup && _application.Length == 0 ? StartupReader.ApplicationIn(bytes) : _application;
                 CountLocked(_startup.Kind == StartupKind.CancelRequest ? StartupKind.CancelRequest : StartupKind.Startup);
             }
         }

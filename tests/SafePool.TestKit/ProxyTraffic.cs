@@ -28,6 +28,9 @@ internal sealed class ProxyTraffic
 
     public int PeakOpen { get; private set; }
 
+    /// <summary>Which they were, the oldest first.</summary>
+    public IReadOnlyList<string> AtPeak { get; private set; } = [];
+
     public int PeakConnecting { get; private set; }
 
     public int Total { get; private set; }
@@ -119,7 +122,13 @@ internal sealed class ProxyTraffic
             _open.Add(connection);
 
             // Who has closed its socket counts no more, also while the proxy has yet to read that far.
-            PeakOpen = Math.Max(PeakOpen, _open.Count(other => other.IsClientThere));
+            var there = _open.Where(other => other.IsClientThere).ToArray();
+            if (there.Length > PeakOpen)
+            {
+                PeakOpen = there.Length;
+                AtPeak = [.. there.OrderBy(other => other.CountedAt).Select(other => other.Describe(connection.CountedAt))];
+            }
+
             PeakConnecting = Math.Max(PeakConnecting, ++_connecting);
         }
     }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Text;
 
 namespace SafePool.TestKit;
 
@@ -34,6 +35,14 @@ internal sealed class StartupReader
                 Decide(BinaryPrimitives.ReadInt32BigEndian(_head.AsSpan(4)));
             }
         }
+    }
+
+    /// <summary>The application that a startup packet names, if it came in one piece; otherwise nothing.</summary>
+    public static string ApplicationIn(ReadOnlySpan<byte> packet)
+    {
+        var at = packet.IndexOf("application_name\0"u8);
+        var name = at < 0 ? [] : packet[(at + "application_name\0"u8.Length)..];
+        return Encoding.UTF8.GetString(name.IndexOf((byte)0) is var end and >= 0 ? name[..end] : []);
     }
 
     private void Decide(int code)

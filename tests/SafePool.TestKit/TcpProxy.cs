@@ -43,6 +43,9 @@ public sealed class TcpProxy : IAsyncDisposable
     /// <summary>Gets the most that were ever open at once.</summary>
     public int PeakConnections => _traffic.PeakOpen;
 
+    /// <summary>Gets which they were: the application that each named, its age, and whether the server had let it in.</summary>
+    public IReadOnlyList<string> ConnectionsAtPeak => _traffic.AtPeak;
+
     /// <summary>Gets how many were opened so far.</summary>
     public int TotalAccepted => _traffic.Total;
 

@@ -55,6 +55,14 @@ internal sealed class ControlConnection(PoolSettings settings, TimeProvider cloc
         }
     }
 
+    /// <summary>Whether a session that was opened now would be on a standby; null when the server does not say. Throws what it met.</summary>
+    public Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken)
+        => TakeTurnAsync(
+            host: null,
+            _timeout,
+            static async (connection, _) => new Attempt<bool?>(true, await RoleQuestion.IsOnStandbyAsync(connection).ConfigureAwait(false)),
+            cancellationToken);
+
     /// <summary>How much room the server has, and who uses it; null when it does not say.</summary>
     public async Task<ServerCensus?> TakeCensusAsync(OwnServers own)
     {

@@ -50,7 +50,8 @@ internal static class Housekeeping
             return builder.Build();
         }
 
-        // Nothing of a user's goes over these.
+        // Nothing of a user's goes over these. And no types are loaded: that is the one part of an open in which Npgsql does not heed a cancelled token at once, and goes on for seconds on a silent network.
+        builder.ConfigureTypeLoading(static types => types.EnableTypeLoading(false));
         builder.Name = $"{name} (SafePool {Word(use)})";
         builder.ConfigureTracing(static tracing => tracing
             .ConfigureCommandFilter(static _ => false)

@@ -117,7 +117,7 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <remarks>Disposing the source ends it too, and closes the connection: a pool that was dropped has nobody else who would.</remarks>
     Task WatchAsync(NpgsqlConnection connection, CancellationToken cancellationToken);
 
-    /// <summary>Whether a session that was opened now would be on a standby: opens one beside the pool, and closes it. Null when none could be opened.</summary>
+    /// <summary>Whether a session that was opened now would be on a standby: asked over the control connection. Null when the server does not say, or several hosts are named: then each is asked for its role (<see cref="HostRoles"/>). Throws what it met.</summary>
     Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => Task.FromResult<bool?>(null);
 
     /// <summary>Whether the session of an open connection is on a standby. Null when it does not say; never throws what the server says.</summary>

@@ -31,7 +31,6 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly ServerDataSource? _only;
     private readonly ControlConnection _control;
     private readonly PhysicalOpening _opening;
-    private readonly FreshSession _fresh;
     private readonly TimeSpan _connectTimeout;
 
     public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger)
@@ -43,7 +42,6 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, clock, logger);
-        _fresh = new FreshSession(settings, _hosts);
         DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 
@@ -284,9 +282,10 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
-    public Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken) => _fresh.IsOnStandbyAsync(cancellationToken);
+    public Task<bool?> LeadsToStandbyAsync(CancellationToken cancellationToken)
+        => _only is null ? Task.FromResult<bool?>(null) : _control.LeadsToStandbyAsync(cancellationToken);
 
-    public Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => FreshSession.IsOnStandbyAsync(connection);
+    public Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection) => RoleQuestion.IsOnStandbyAsync(connection);
 
     public bool TryBeginGrowing(int maxSize) => _hosts.TryBeginGrowing(maxSize);
 

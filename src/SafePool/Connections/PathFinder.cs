@@ -57,11 +57,12 @@ internal sealed class PathFinder(
             return;
         }
 
-        // One at a time, or they would take the pooler's free backends away from each other. But nobody waits for ever: for who needs a
+        // One at a time, or they would take the pooler's free backends away from each other, and be one connection too many for each. But nobody waits for ever: for who needs a
         // thread of the pool, or whose callbacks hang.
+        var patience = _survey.Patience + OpenAttempt.Grace;
         var hasTurn = blocking
-            ? _turn.Wait(_survey.Patience, CancellationToken.None)
-            : await _turn.WaitAsync(_survey.Patience, cancellationToken).ConfigureAwait(false);
+            ? _turn.Wait(patience, CancellationToken.None)
+            : await _turn.WaitAsync(patience, cancellationToken).ConfigureAwait(false);
         try
         {
             if (path.IsKnown || source != host.Current)
@@ -69,7 +70,10 @@ internal sealed class PathFinder(
                 return;
             }
 
-            var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false);
+            // Whoever has waited in vain does not ask: the survey under way gets no answer either.
+            var kind = hasTurn
+                ? await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false)
+                : PathKind.UncertainPooler;
             await SettleAsync(connection, host, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally

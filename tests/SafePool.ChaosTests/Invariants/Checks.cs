@@ -14,14 +14,13 @@ internal sealed class Checks(Landscape landscape, Journal journal)
     // Beside MaxSize the control connection, for a moment.
     private const int Control = 1;
 
-    // For a moment, with the first connection: it asks what kind of pooler there is.
+    // For a moment, with the first connection after a clear: it asks what kind of pooler there is.
     private const int Survey = 1;
 
     // A leak of one object in each request is past this after some 120,000 requests, a soak makes more; a leaked connection at once.
     private const long MemoryLeeway = 3 << 20;
 
     private long? _memory;
-    private Round? _surveyed;
 
     /// <summary>Under load: some rent succeeds again. How long that took is told.</summary>
     public async Task<TimeSpan> ServesAgainAsync(Round round)
@@ -53,11 +52,10 @@ internal sealed class Checks(Landscape landscape, Journal journal)
             "opened, closed, idle and the proxy's sockets agree",
             () => Eventually.True(() => Agree(round), "they agree", _settled),
             () => [Sockets(round)]);
-        var survey = landscape.Middleman is null || _surveyed == round ? 0 : Survey;
-        _surveyed = round;
-        if (landscape.Proxy.PeakConnections > round.MaxSize + Control + survey)
+        if (landscape.Proxy.PeakConnections > round.MaxSize + Control + (landscape.Middleman is null ? 0 : Survey))
         {
-            journal.Violate($"{landscape.Proxy.PeakConnections} sockets were open at once, for a pool of {round.MaxSize}");
+            journal.Violate(
+                $"{landscape.Proxy.PeakConnections} sockets were open at once, for a pool of {round.MaxSize}: {string.Join("; ", landscape.Proxy.ConnectionsAtPeak)}");
         }
 
         landscape.Proxy.ForgetPeaks();
