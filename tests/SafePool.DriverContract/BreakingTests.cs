@@ -222,6 +222,43 @@ public sealed class BreakingTests
     }
 
     /// <summary>
+    /// <c>ConnectionCloser.CloseBrokenAsync</c>: a connection is called broken before its socket is closed. A close in between raises <c>StateChange</c>, a later one does not; and once it is
+    /// done the connection is called broken again. Otherwise a place would be given away with the socket still open, or never.
+    /// </summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Close_OfAConnectionThatBreaksInThisMoment_TellsByStateChangeAndByTheStateAfterwards(bool isEarly)
+    {
+        using var log = new HoldingLog("Cleaning up connector");
+        await using var driver = await RawDriver.StartAsync(build: builder => builder.UseLoggerFactory(log));
+        var one = await driver.OpenAsync();
+        var failing = Task.Run(() => one.FailAsync("57P01"), Cancellation);
+        await log.Reached;
+        if (!isEarly)
+        {
+            log.LetGo();
+            await Assert.ThrowsAsync<PostgresException>(() => failing);
+        }
+
+        var changes = 0;
+        Assert.Equal(ConnectionState.Broken, one.FullState);
+        one.StateChange += (_, _) => changes++;
+        one.Close();
+
+        Assert.Equal((isEarly ? 1 : 0, ConnectionState.Closed), (changes, one.FullState));
+        if (isEarly)
+        {
+            Assert.Equal(1, driver.Proxy.OpenConnections);
+            log.LetGo();
+            await Assert.ThrowsAsync<PostgresException>(() => failing);
+            Assert.Equal(ConnectionState.Broken, one.FullState);
+        }
+
+        await Eventually.True(() => driver.Proxy.OpenConnections == 0, "its socket is closed");
+    }
+
+    /// <summary>
     /// <c>DropInConnections</c> and <c>GovernedConnection</c> hear of a break by <c>StateChange</c>: before the command has failed for its caller. Otherwise the place would be lost until a close.
     /// </summary>
     [Fact]

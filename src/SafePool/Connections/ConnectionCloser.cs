@@ -161,7 +161,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         switch (parts.Source.StateOf(connection))
         {
             case ConnectionState.Broken:
-                parts.Source.Close(connection);
+                await CloseBrokenAsync(connection).ConfigureAwait(false);
                 return CloseOutcome.Broken;
 
             case ConnectionState.Closed:
@@ -193,6 +193,25 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         }
 
         return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
+    }
+
+    /// <summary>Closes a connection that is broken, or breaks in this moment: then another flow is about to close the socket, and nothing is gone before that.</summary>
+    /// <remarks>
+    /// Npgsql says that a connection is broken, then clears its pool, waits for a cancel request that may be under way, and only then closes the socket. A close in between returns at once, and
+    /// unlike one that comes afterwards it raises <c>StateChange</c>; once all is done Npgsql calls the connection broken again.
+    /// </remarks>
+    private async Task CloseBrokenAsync(NpgsqlConnection connection)
+    {
+        var isBreaking = false;
+        connection.StateChange += Note;
+        parts.Source.Close(connection);
+        connection.StateChange -= Note;
+        for (var pause = _firstLook; isBreaking && parts.Source.StateOf(connection) == ConnectionState.Closed; pause = pause * 2 < _lastLook ? pause * 2 : _lastLook)
+        {
+            await Task.Delay(pause, parts.Time).ConfigureAwait(false);
+        }
+
+        void Note(object sender, StateChangeEventArgs change) => isBreaking = true;
     }
 
     /// <summary>Cancels what runs until nothing does. The command's own flow must end by itself; nothing tells when.</summary>

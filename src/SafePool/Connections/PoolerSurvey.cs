@@ -1,3 +1,4 @@
+using System.Data;
 using Npgsql;
 using SafePool.Options;
 
@@ -6,7 +7,7 @@ namespace SafePool.Connections;
 /// <summary>Finds out whether a pooler hands out backends by session or by transaction.</summary>
 /// <remarks>
 /// <para>
-/// Two connections, neither in a transaction, ask turn by turn which backend serves them. One that serves both, or a connection that is served by two, proves transactions. The
+/// Two connections, neither in a transaction, ask turn by turn which backend serves them. One that serves both while both live, or a connection that is served by two, proves transactions. The
 /// order is irregular, because a pooler that gives out its backends round robin would keep step with a regular one; one that prefers the backend used last is
 /// caught at the first question.
 /// </para>
@@ -47,7 +48,9 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
             await using var disposal = server.ConfigureAwait(false);
             var second = server.Connection;
             var other = await greeting.AskBackendAsync(second, withServer, blocking, turn: 0, patience.Token).ConfigureAwait(false);
-            var isShared = other == own;
+
+            // A first that has died leaves its backend to the next client, by session too. So it has to answer again.
+            var isShared = other == own && await greeting.AskBackendAsync(first, withServer, blocking, Order.Length, cancellationToken).ConfigureAwait(false) is not null;
             for (var turn = 2; turn < Order.Length && !isShared; turn++)
             {
                 var (connection, expected, token) = Order[turn] == 'A' ? (first, own, cancellationToken) : (second, other, patience.Token);
@@ -56,7 +59,7 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
 
             return isShared ? PathKind.TransactionPooler : PathKind.SessionPooler;
         }
-        catch (Exception) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception) when (!cancellationToken.IsCancellationRequested && first.FullState == ConnectionState.Open)
         {
             // No second client was let in, or no second backend was free.
             return PathKind.UncertainPooler;

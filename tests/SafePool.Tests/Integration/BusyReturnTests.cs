@@ -154,6 +154,34 @@ public sealed class BusyReturnTests
         await AssertUsableAsync(server);
     }
 
+    /// <summary>Npgsql calls a connection broken before it closes the socket: a place that was given away in between would be one socket too many.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Return_InTheMomentInWhichTheConnectionBreaks_KeepsThePlaceUntilTheSocketIsClosed(bool blocking)
+    {
+        using var log = new HoldingLog("Cleaning up connector");
+        await using var server = await PoolOnServer.CreateAsync(options =>
+        {
+            options.MaxSize = 1;
+            options.ConfigureDataSource = builder => builder.UseLoggerFactory(log);
+        });
+        var lease = await server.Pool.RentAsync(Cancellation);
+        var session = lease.Session();
+        var breaking = Task.Run(() => lease.DoAsync("DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '57P01'; END $$"), Cancellation);
+        await log.Reached;
+
+        await ReturnAsync(lease, blocking);
+
+        Assert.Equal((0, 1), (server.Snapshot.Leased, server.Snapshot.Quarantined));
+        Assert.Equal([session], await server.SessionsAsync());
+        log.LetGo();
+        await Assert.ThrowsAsync<PostgresException>(() => breaking);
+        await Eventually.True(() => server.Snapshot.Quarantined == 0, "the place is back");
+        await AssertUsableAsync(server);
+        Assert.Equal((2L, 1L), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
     private static async Task AssertUsableAsync(PoolOnServer server)
     {
         await using (var next = await server.Pool.RentAsync(Cancellation))

@@ -10,6 +10,7 @@ namespace SafePool.Tests.Outages;
 public sealed class ConnectionsBesideTests
 {
     private const int MaxSize = 4;
+    private const int PoolerFound = 141;
 
     private static readonly TimeSpan _bound = TimeSpan.FromSeconds(25);
 
@@ -75,5 +76,39 @@ public sealed class ConnectionsBesideTests
             Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
             await lease.DisposeAsync();
         }
+    }
+
+    /// <summary>Its backend goes to the next client, which is no proof that the two share it: taken for one, no lease of the pool would be reset.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Survey_TheFirstConnectionDiesMeanwhile_IsMadeAgainWithTheNext(bool blocking)
+    {
+        await using var gateway = await Gateway.BouncerAsync(PoolMode.Session);
+        await using var proxy = TcpProxy.Start(gateway.ConnectionString);
+        var builds = 0;
+        await using var server = await PoolOnServer.CreateAsync(
+            options => options.ConfigureDataSource = _ =>
+            {
+                // The second one is that of the survey.
+                if (Interlocked.Increment(ref builds) == 2)
+                {
+                    proxy.CloseAll();
+                    Eventually.True(() => HasNoClientAsync(gateway.Bouncer!), "the pooler has seen it", _bound).GetAwaiter().GetResult();
+                }
+            },
+            server: gateway.ConnectionString,
+            proxy: proxy);
+
+        await using var lease = await (blocking ? Task.Run(() => server.Pool.Rent(), Cancellation) : server.Pool.RentAsync(Cancellation).AsTask());
+
+        Assert.Contains("leaves a server session", Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == PoolerFound).Message, StringComparison.Ordinal);
+    }
+
+    private static async Task<bool> HasNoClientAsync(PgBouncerServer bouncer)
+    {
+        // But for who asks.
+        var clients = await bouncer.CommandAsync("SHOW CLIENTS", Cancellation);
+        return clients.All(client => client.Contains("pgbouncer"));
     }
 }
