@@ -23,7 +23,7 @@ namespace SafePool;
 /// <remarks>
 /// <para>Build one per database and keep it as long as the process. Every member may be called from any thread.</para>
 /// <para>
-/// The way of a rent: <c>RentAsync → AdmissionGate.TryTake → IConnectionSource.TryTake → LeaseSlot.Issue → Lease</c>. The way of a return:
+/// The way of a rent: <c>RentAsync → AdmissionGate.TryTake → IConnectionSource.TryTakeEnlisting → LeaseSlot.Issue → Lease</c>. The way of a return:
 /// <c>Lease.Dispose → LeaseSlot.TrySettle → IConnectionSource.Close → AdmissionGate.TryGiveBack</c>. When a rent has to wait, or a return has to
 /// talk to the server, it leaves this page: see <see cref="RentDesk"/> and <see cref="ConnectionReturner"/>.
 /// </para>
@@ -92,7 +92,7 @@ public sealed class ConnectionPool : IConnectionPool
         Governed = new GovernedConnections(_parts, _desk, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode, watch, _quiet);
-        _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
+        _settingsChange = new SettingsChange(_parts, _opener);
         var idleQuestion = new IdleQuestion(_parts, _resting, _returner, watch);
         _parts.Failures.Replace = _opener.Replace;
         _parts.Failures.ReadOnly.AskIdle = idleQuestion.AskRoleAsync;
@@ -376,7 +376,7 @@ public sealed class ConnectionPool : IConnectionPool
         }
 
         slot = _ledger[place];
-        slot.Connection = _source.TryTake();
+        slot.Connection = _source.TryTakeEnlisting();
         // Read after the take: a clear in between makes the return count a connection that Npgsql has closed, which the next taker finds
         // out. Read before, it could leave one at rest that nobody counts.
         slot.Generation = _physicals.Generation;

@@ -35,7 +35,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return null;
     }
 
-    public NpgsqlConnection? TryTake()
+    public NpgsqlConnection? TryTakeEnlisting()
     {
         lock (_gate)
         {
@@ -47,7 +47,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
     {
         var (blocking, cancellationToken) = (attempt.IsBlocking, attempt.Token);
         var generation = physicals.Generation;
-        if (TryTake() is { } rested)
+        if (TryTakeEnlisting() is { } rested)
         {
             return new OpenedConnection(rested, Identify(rested)!, IsNew: false);
         }

@@ -34,7 +34,7 @@ internal sealed partial class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            return TryBeginLocked(Places - _vacant < minimum, most, out place);
+            return TryBeginLocked(ReadLocked().Existing < minimum, most, out place);
         }
     }
 
@@ -82,19 +82,14 @@ internal sealed partial class AdmissionGate
         return counts;
     }
 
-    /// <param name="limit"><see cref="Limit"/>, which others change at any time: read once, so that what follows is about the same.</param>
-    private int RoomLocked(int limit)
-    {
-        Debug.Assert(_gate.IsHeldByCurrentThread);
-        return _paused ? 0 : Math.Min(_vacant, Math.Max(0, limit - (Places - _vacant)));
-    }
-
     private bool TryBeginLocked(bool wanted, int most, out int place)
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         place = -1;
-        var limit = Limit;
-        if (!wanted || IsShutLocked() || RoomLocked(limit) == 0 || _opening >= Math.Min(most, _maxConcurrentOpens))
+
+        // Read once: others change the limit at any time.
+        var counts = ReadLocked();
+        if (!wanted || IsShutLocked() || counts.Room == 0 || counts.Opening >= Math.Min(most, _maxConcurrentOpens))
         {
             return false;
         }
@@ -102,7 +97,7 @@ internal sealed partial class AdmissionGate
         place = _vacantPlaces[--_vacant];
         _audit.Move(place, PlaceState.Vacant, PlaceState.Opening);
         _opening++;
-        Debug.Assert(_opening <= _maxConcurrentOpens && Places - _vacant <= limit, "INV-4, INV-5: opens are limited");
+        Debug.Assert(_opening <= _maxConcurrentOpens && Places - _vacant <= counts.Limit, "INV-4, INV-5: opens are limited");
         return true;
     }
 

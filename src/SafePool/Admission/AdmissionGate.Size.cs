@@ -126,7 +126,7 @@ internal sealed partial class AdmissionGate
     private bool HasSurplusLocked()
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
-        return Places - _vacant - _leaving.Count > _size;
+        return ReadLocked().Surplus > _leaving.Count;
     }
 
     private void OpenIdleLocked()

@@ -60,8 +60,8 @@ internal sealed partial class AdmissionGate
 
     public bool IsClosed => Volatile.Read(ref _closed);
 
-    /// <summary>Whether some place has no connection. One read; whoever makes one vacant must look for those who began to wait meanwhile.</summary>
-    public bool HasVacant => Volatile.Read(ref _vacant) > 0;
+    /// <summary>Whether one more may be opened, but for a pause. A few reads; whoever makes room must look for those who began to wait meanwhile.</summary>
+    public bool HasRoom => Places - Volatile.Read(ref _vacant) < Limit;
 
     /// <summary>Completes when the gate is closed and nothing is held or opening any more.</summary>
     public Task AllBack => _allBack.Task;
@@ -113,7 +113,7 @@ internal sealed partial class AdmissionGate
                 }
 
                 // Those for whom there is room to open do not count against the limit: they wait for the server, not for a lease.
-                if (!returning && _queue.Count >= (long)_maxWaiters + RoomLocked(Limit) + _opening + WatchingCount + _relieved)
+                if (!returning && _queue.Count >= (long)_maxWaiters + ReadLocked().Room + _opening + WatchingCount + _relieved)
                 {
                     return new AdmissionResult(AdmissionOutcome.Rejected, ReadLocked());
                 }
@@ -307,7 +307,14 @@ internal sealed partial class AdmissionGate
     }
 
     private GateCounts ReadLocked()
-        => new(Places, Idle, _opening, _vacant, _quarantined, _queue.Count) { Size = _size, IsPaused = _paused };
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var idle = Idle;
+        return new(idle, Places - idle - _opening - _vacant - _quarantined, _opening, _quarantined, _queue.Count)
+        {
+            Size = _size, Limit = Limit, IsPaused = _paused,
+        };
+    }
 
     /// <summary>Empties what is idle, and shuts the stack: idle → vacant.</summary>
     private int ShutIdleLocked()

@@ -59,17 +59,38 @@ internal readonly record struct AdmissionResult(AdmissionOutcome Outcome, int Pl
 /// <summary>What there is to say about a request that was not granted.</summary>
 internal sealed record Unadmitted(GateCounts Counts, AcquirePhase Phase, Exception? Error = null);
 
-/// <summary>The terms of the equation, read at one moment.</summary>
-internal readonly record struct GateCounts(int Places, int Idle, int Opening, int Vacant, int Quarantined, int Waiting)
+/// <summary>What there is, read at one moment; and the one place that says what full, room and surplus are.</summary>
+/// <remarks>How many places the gate has besides, vacant, is its own affair: it keeps those of the largest size that the pool ever had.</remarks>
+/// <param name="Idle">Connections at rest.</param>
+/// <param name="Leased">Connections that somebody holds: a lease, or the pool itself for a moment.</param>
+/// <param name="Opening">Opens under way.</param>
+/// <param name="Quarantined">Connections that cannot be closed yet.</param>
+/// <param name="Waiting">Requests in the queue.</param>
+internal readonly record struct GateCounts(int Idle, int Leased, int Opening, int Quarantined, int Waiting)
 {
-    /// <summary>How many connections there are to be at most; more while a pool that was made smaller waits for leases to come back.</summary>
-    public int Size { get; init; } = Places;
+    /// <summary>How many connections there are to be at most; there are more while a pool that was made smaller waits for leases to come back.</summary>
+    public required int Size { get; init; }
+
+    /// <summary>How many there may be now: fewer than <see cref="Size"/> while the server has no room for more.</summary>
+    public required int Limit { get; init; }
 
     /// <summary>Whether nobody is let in for now.</summary>
     public bool IsPaused { get; init; }
 
-    /// <summary>The places that have a connection.</summary>
-    public int Connections => Places - Vacant - Opening;
+    public int Connections => Idle + Leased + Quarantined;
 
-    public int Leased => Places - Idle - Opening - Vacant - Quarantined;
+    /// <summary>Connections, and those on their way.</summary>
+    public int Existing => Connections + Opening;
+
+    /// <summary>How many more may be opened now.</summary>
+    public int Room => IsPaused ? 0 : Math.Max(0, Limit - Existing);
+
+    /// <summary>How many there are too many, since the pool was made smaller.</summary>
+    public int Surplus => Math.Max(0, Existing - Size);
+
+    /// <summary>How many the pool lacks to be as large as it was made to be; those that are being opened among them.</summary>
+    public int Missing => Math.Max(0, Size - Connections);
+
+    /// <summary>Whether nobody is served before something comes back.</summary>
+    public bool IsFull => Idle == 0 && Opening == 0 && Room == 0;
 }

@@ -23,7 +23,7 @@ internal sealed class ExhaustionTrip(BreakerSettings settings, AdmissionGate gat
         => Volatile.Read(ref _since) is var since and not Never
             && clock.RunningSince(since) >= _settings.TripOnExhaustionAfter
             && ledger.TotalRents == Volatile.Read(ref _rents)
-            && IsFull(gate.Read());
+            && IsStuck(gate.Read());
 
     /// <summary>Changes the patience.</summary>
     public void Apply(BreakerSettings settings) => _settings = settings;
@@ -37,7 +37,7 @@ internal sealed class ExhaustionTrip(BreakerSettings settings, AdmissionGate gat
         }
 
         var rents = ledger.TotalRents;
-        if (!IsFull(gate.Read()))
+        if (!IsStuck(gate.Read()))
         {
             Volatile.Write(ref _since, Never);
         }
@@ -48,6 +48,5 @@ internal sealed class ExhaustionTrip(BreakerSettings settings, AdmissionGate gat
         }
     }
 
-    private bool IsFull(GateCounts counts)
-        => counts is { Idle: 0, Opening: 0, Leased: > 0 } && counts.Places - counts.Vacant >= gate.Limit;
+    private static bool IsStuck(GateCounts counts) => counts is { IsFull: true, Leased: > 0 };
 }

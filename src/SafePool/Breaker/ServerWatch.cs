@@ -129,7 +129,7 @@ internal sealed class ServerWatch
         if (slot.Generation != _parts.Physicals.Generation)
         {
             // Npgsql ends it, because it was taken before a clear.
-            if (_resting.TryRest(slot, slot.Connection!))
+            if (_resting.TryRest(slot))
             {
                 _parts.Gate.EndRelief();
                 _resting.VacateLost(slot.Place);
@@ -138,7 +138,7 @@ internal sealed class ServerWatch
         }
         else
         {
-            _resting.RestAndHandOn(slot, slot.Connection!);
+            _resting.RestAndHandOn(slot);
         }
 
         _parts.Gate.EndRelief();

@@ -45,7 +45,7 @@ internal sealed class ConnectionOpener : IDisposable
     /// <summary>Starts as many opens as demand calls for and limits allow, and whatever an outage has made due.</summary>
     public void Pump()
     {
-        if (_parts.Breaker.IsWell && !_parts.Room.IsFull && !_parts.Gate.HasVacant)
+        if (_parts.Breaker.IsWell && !_parts.Room.IsFull && !_parts.Gate.HasRoom)
         {
             // A full pool: every rent that waits comes by here.
             return;
@@ -78,7 +78,7 @@ internal sealed class ConnectionOpener : IDisposable
     public void OpenSpeculatively()
     {
         var counts = _parts.Gate.Read();
-        if (counts.Opening == 0 && _parts.Gate.TryBeginFill(counts.Places - counts.Vacant + 1, OpensAllowed, out var place))
+        if (counts.Opening == 0 && _parts.Gate.TryBeginFill(counts.Existing + 1, OpensAllowed, out var place))
         {
             Start(place, blocking: false);
         }

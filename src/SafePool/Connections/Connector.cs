@@ -1,6 +1,4 @@
-using Npgsql;
 using SafePool.Admission;
-using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Options;
 
@@ -74,24 +72,16 @@ internal sealed class Connector(PoolParts parts, RestingPlaces resting)
     /// <summary>What is idle, out of Npgsql's way for an instant.</summary>
     private sealed class SetAside(Connector owner)
     {
-        private List<(LeaseSlot Slot, NpgsqlConnection Connection)>? _aside;
+        private List<LeaseSlot>? _aside;
 
         public void Take()
         {
             Interlocked.Increment(ref owner._settingAside);
-            List<(LeaseSlot Slot, NpgsqlConnection Connection)> aside = [];
+            List<LeaseSlot> aside = [];
             Volatile.Write(ref _aside, aside);
-            while (owner._parts.Gate.TryTake(out var place))
+            while (owner._resting.TryTakeIdle(out var slot))
             {
-                if (owner._parts.Source.TryTakeOutside() is { } connection)
-                {
-                    aside.Add((owner._parts.Ledger[place], connection));
-                }
-                else
-                {
-                    owner._parts.Physicals.CountClosed();
-                    owner._parts.Gate.Vacate(place);
-                }
+                aside.Add(slot);
             }
         }
 
@@ -104,9 +94,9 @@ internal sealed class Connector(PoolParts parts, RestingPlaces resting)
 
             try
             {
-                foreach (var (slot, connection) in aside)
+                foreach (var slot in aside)
                 {
-                    owner._resting.RestAndHandOn(slot, connection);
+                    owner._resting.RestAndHandOn(slot);
                 }
             }
             finally

@@ -21,8 +21,8 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     ServerHosts? Hosts => null;
 
     /// <summary>Takes a connection that is at rest. Null when there is none; never waits, never connects.</summary>
-    /// <remarks>For callers who know that no transaction is ambient: the others take outside (<see cref="Enlistments.AmbientTransaction.TryTakeOutside"/>).</remarks>
-    NpgsqlConnection? TryTake();
+    /// <remarks>It is enlisted in the transaction that is ambient. For callers who know that there is none: all others use <see cref="Enlistments.AmbientTransaction.TryTake"/>.</remarks>
+    NpgsqlConnection? TryTakeEnlisting();
 
     /// <summary>Takes the connection that was closed while it was enlisted in a transaction; also when that is over, but Npgsql has not put the connection to rest.</summary>
     /// <remarks>
@@ -41,10 +41,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     NpgsqlConnection Create() => new();
 
     /// <summary>Takes what is at rest onto an object from <see cref="Create"/>; onto a new one where that object cannot be opened any more. Null when there is nothing.</summary>
-    NpgsqlConnection? TryTake(NpgsqlConnection onto) => TryTake();
+    NpgsqlConnection? TryTakeEnlisting(NpgsqlConnection onto) => TryTakeEnlisting();
 
     /// <summary>Takes a connection that is at rest at one host. Null when there is none.</summary>
-    NpgsqlConnection? TryTakeAt(ServerDataSource host) => null;
+    NpgsqlConnection? TryTakeEnlistingAt(ServerDataSource host) => null;
 
     /// <summary>A connection has come to rest that was not closed by way of this.</summary>
     void NoteRested(NpgsqlConnection connection)

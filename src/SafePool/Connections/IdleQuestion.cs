@@ -7,7 +7,7 @@ using SafePool.Options;
 namespace SafePool.Connections;
 
 /// <summary>Asks the server something over an idle connection of the pool, taken as a rent would take it: for when there is no other way in.</summary>
-/// <remarks>Invariant: a place that it takes ends in exactly one RestAndHandOn, VacateLost or return.</remarks>
+/// <remarks>Invariant: a place that it takes ends in exactly one RestAndHandOn or return.</remarks>
 internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, ConnectionReturner returner, ServerWatch watch)
 {
     /// <summary>The server's role; null when nothing is idle, or there is no answer.</summary>
@@ -21,46 +21,43 @@ internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, Conne
     public async Task<T?> AskAsync<T>(
         Func<NpgsqlConnection, PhysicalConnection, CancellationToken, Task<T>> ask, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (!parts.Gate.TryTake(out var place))
+        if (!resting.TryTakeIdle(out var slot))
         {
             await watch.RelieveAsync().ConfigureAwait(false);
-            if (!parts.Gate.TryTake(out place))
+            if (!resting.TryTakeIdle(out slot))
             {
                 return default;
             }
         }
 
-        var slot = parts.Ledger[place];
-        if (parts.Source.TryTakeOutside() is not { } connection || parts.Source.Identify(connection) is not { } physical)
+        var connection = slot.Connection!;
+        if (parts.Source.Identify(connection) is not { } physical)
         {
-            resting.VacateLost(place);
+            returner.Retire(slot);
             return default;
         }
 
-        (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
         var asking = ask(connection, physical, cancellationToken);
-        return await EndsAsync(slot, connection, asking, timeout).ConfigureAwait(false) ? await asking.ConfigureAwait(false) : default;
+        return await EndsAsync(slot, asking, timeout).ConfigureAwait(false) ? await asking.ConfigureAwait(false) : default;
     }
 
-    private async Task<bool> EndsAsync<T>(LeaseSlot slot, NpgsqlConnection connection, Task<T> asking, TimeSpan timeout)
+    private async Task<bool> EndsAsync<T>(LeaseSlot slot, Task<T> asking, TimeSpan timeout)
     {
         try
         {
             if (await ConnectionCare.IsOverAsync(asking, timeout, parts.Clock, CancellationToken.None).ConfigureAwait(false))
             {
-                resting.RestAndHandOn(slot, connection);
+                resting.RestAndHandOn(slot);
                 return true;
             }
         }
         catch (Exception)
         {
             // The asker is told it below; what state the session is in nobody knows.
-            slot.Prepare(site: default, options: null);
             returner.Retire(slot);
             return true;
         }
 
-        slot.Prepare(site: default, options: null);
         returner.GiveUpOn(slot, IsFitAsync(asking));
         return false;
     }

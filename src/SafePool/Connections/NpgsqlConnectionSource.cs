@@ -54,9 +54,9 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool IsEnlisting => _hosts.IsEnlisting;
 
-    public NpgsqlConnection? TryTake() => _only is { } only ? TakeOnto(only.Current.CreateConnection()) : HostTakes.TryTake(_hosts, TakeOnto);
+    public NpgsqlConnection? TryTakeEnlisting() => _only is { } only ? TakeOnto(only.Current.CreateConnection()) : HostTakes.TryTake(_hosts, TakeOnto);
 
-    public NpgsqlConnection? TryTakeAt(ServerDataSource host) => HostTakes.TryTakeAt(host, TakeOnto);
+    public NpgsqlConnection? TryTakeEnlistingAt(ServerDataSource host) => HostTakes.TryTakeAt(host, TakeOnto);
 
     public void NoteRested(NpgsqlConnection connection)
     {
@@ -68,7 +68,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public NpgsqlConnection Create() => HostTakes.First(_hosts).Current.CreateConnection();
 
-    public NpgsqlConnection? TryTake(NpgsqlConnection onto)
+    public NpgsqlConnection? TryTakeEnlisting(NpgsqlConnection onto)
     {
         try
         {
@@ -84,12 +84,12 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
             }
 
             // Its data source was replaced, or its host has nothing idle while others may: then another object must do.
-            return opening.Exception?.InnerException is ObjectDisposedException || _only is null ? TryTake() : null;
+            return opening.Exception?.InnerException is ObjectDisposedException || _only is null ? TryTakeEnlisting() : null;
         }
         catch (InvalidOperationException)
         {
             // It was taken away from its user and disposed, or the pool is still closing it: the same.
-            return TryTake();
+            return TryTakeEnlisting();
         }
     }
 
@@ -121,7 +121,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt)
 
         // What lies at rest at any host goes first, as Npgsql has it with one: never is there a connection more than there are places.
-        => _only is null && TryTake() is { } rested && Identify(rested) is { } known
+        => _only is null && TryTakeEnlisting() is { } rested && Identify(rested) is { } known
             ? new ValueTask<OpenedConnection>(new OpenedConnection(rested, known, IsNew: false))
             : _opening.OpenAsync(attempt);
 

@@ -40,15 +40,16 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
             parts.Physicals.CountClosed(-1);
         }
 
-        if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot, opened.Connection))
+        if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot))
         {
             return;
         }
 
-        if (isStale && !parts.Gate.IsClosed && parts.Source.TryTakeOutside() is { } kept)
+        if (isStale && !parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
         {
             // Npgsql has not ended it: the clear came just before it began to open.
-            resting.RestAndHandOn(slot, kept);
+            slot.Connection = kept;
+            resting.RestAndHandOn(slot);
             Interlocked.Increment(ref _rearranged);
         }
         else if (isStale)

@@ -1,4 +1,4 @@
-using Npgsql;
+using System.Diagnostics.CodeAnalysis;
 using SafePool.Enlistments;
 using SafePool.Leases;
 using SafePool.Telemetry;
@@ -37,7 +37,7 @@ internal sealed class RestingPlaces(PoolParts parts)
                 return;
             }
 
-            if (parts.Source.TryTakeOutside() is not { } connection)
+            if (parts.Source.TryTake() is not { } connection)
             {
                 VacateLost(slot.Place);
                 return;
@@ -52,7 +52,7 @@ internal sealed class RestingPlaces(PoolParts parts)
                 return;
             }
 
-            if (isHandedOver || !TryRest(slot, connection))
+            if (isHandedOver || !TryRest(slot))
             {
                 return;
             }
@@ -73,11 +73,44 @@ internal sealed class RestingPlaces(PoolParts parts)
         Vacate(place);
     }
 
+    /// <summary>Takes what is idle, for the pool itself: the place is then held, with its connection in it. False when nothing is idle.</summary>
+    /// <remarks>An idle place under which nothing is at rest is vacated on the way. In no transaction of anybody's.</remarks>
+    /// <param name="slot">The place: it ends in <see cref="RestAndHandOn"/>, or in a return.</param>
+    /// <param name="host">Where the connection is to be; null for wherever it is. What is idle may be elsewhere: then false too.</param>
+    public bool TryTakeIdle([NotNullWhen(true)] out LeaseSlot? slot, ServerDataSource? host = null)
+    {
+        while (parts.Gate.TryTake(out var place))
+        {
+            slot = parts.Ledger[place];
+            slot.Connection = parts.Source.TryTake(host: host);
+
+            // Read after the take: a clear in between makes the return count a connection that Npgsql has closed, which the next taker finds out.
+            slot.Generation = parts.Physicals.Generation;
+            if (slot.Connection is not null)
+            {
+                slot.Prepare(site: default, options: null);
+                return true;
+            }
+
+            if (host is not null)
+            {
+                // It stands for one at another host; or its next taker finds out.
+                HandOn(slot);
+                break;
+            }
+
+            VacateLost(place);
+        }
+
+        slot = null;
+        return false;
+    }
+
     /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
     /// <returns>False when its close failed: the place is then looked after elsewhere.</returns>
-    public bool RestAndHandOn(LeaseSlot slot, NpgsqlConnection connection)
+    public bool RestAndHandOn(LeaseSlot slot)
     {
-        if (!TryRest(slot, connection))
+        if (!TryRest(slot))
         {
             return false;
         }
@@ -86,9 +119,10 @@ internal sealed class RestingPlaces(PoolParts parts)
         return true;
     }
 
-    /// <summary>Closes a connection that nobody has used. False when that failed: the place is then looked after elsewhere.</summary>
-    public bool TryRest(LeaseSlot slot, NpgsqlConnection connection)
+    /// <summary>Closes the connection in a place that is held, which nobody has used. False when that failed: the place is then looked after elsewhere.</summary>
+    public bool TryRest(LeaseSlot slot)
     {
+        var connection = slot.Connection!;
         try
         {
             parts.Source.Close(connection);
@@ -108,26 +142,19 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>Vacates as many idle places as there are connections missing under them, after some were ended; what is at rest elsewhere stays.</summary>
     public void Sift()
     {
-        List<(LeaseSlot Slot, NpgsqlConnection Connection)> kept = [];
+        List<LeaseSlot> kept = [];
         try
         {
-            while (parts.Gate.TryTake(out var place))
+            while (TryTakeIdle(out var slot))
             {
-                if (parts.Source.TryTakeOutside() is { } connection)
-                {
-                    kept.Add((parts.Ledger[place], connection));
-                }
-                else
-                {
-                    VacateLost(place);
-                }
+                kept.Add(slot);
             }
         }
         finally
         {
-            foreach (var (slot, connection) in kept)
+            foreach (var slot in kept)
             {
-                RestAndHandOn(slot, connection);
+                RestAndHandOn(slot);
             }
         }
     }
@@ -143,17 +170,10 @@ internal sealed class RestingPlaces(PoolParts parts)
     public void VacateEnded()
     {
         Relieve();
-        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.TryTake(out var place); rest--)
+        for (var rest = parts.Gate.Idle; rest > 0 && TryTakeIdle(out var survivor); rest--)
         {
-            if (parts.Source.TryTakeOutside() is { } survivor)
-            {
-                // Opened after the clear, by somebody else.
-                RestAndHandOn(parts.Ledger[place], survivor);
-            }
-            else
-            {
-                VacateLost(place);
-            }
+            // Opened after the clear, by somebody else.
+            RestAndHandOn(survivor);
         }
     }
 }

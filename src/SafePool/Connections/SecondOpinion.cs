@@ -10,7 +10,7 @@ namespace SafePool.Connections;
 /// A balancer may drop a single connection, and the others live. Only when a second one is silent too, or none is there to be asked, is the server taken for the cause and everything retired. If the second answers, the
 /// rents that follow ask what they get.
 /// </para>
-/// <para>Invariant: a place that it takes ends in exactly one RestAndHandOn, VacateLost or return.</para>
+/// <para>Invariant: a place that it takes ends in exactly one RestAndHandOn or return.</para>
 /// </remarks>
 internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, ConnectionReturner returner)
 {
@@ -25,13 +25,13 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
     public bool Agrees(ServerDataSource? host, int generation)
     {
         // Two silent ones at once are agreement.
-        if (Interlocked.CompareExchange(ref _asking, generation, Nobody) == generation || !parts.Gate.TryTake(out var place))
+        if (Interlocked.CompareExchange(ref _asking, generation, Nobody) == generation || !resting.TryTakeIdle(out var slot, host))
         {
             Interlocked.Exchange(ref _asking, Nobody);
             return true;
         }
 
-        _ = AskAsync(parts.Ledger[place], host, generation);
+        _ = AskAsync(slot, host, generation);
         return false;
     }
 
@@ -39,20 +39,12 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
     {
         try
         {
-            if ((host is null ? parts.Source.TryTakeOutside() : parts.Source.TryTakeAt(host)) is not { } connection)
-            {
-                GiveUp(slot, host);
-                returner.RetireSilent(host, generation);
-                return;
-            }
-
-            (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
+            var connection = slot.Connection!;
             if (parts.Source.Identify(connection) is { } physical)
             {
                 var look = _care.TryMakeFitAsync(connection, physical, flush: true, blocking: false).AsTask();
                 if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
                 {
-                    slot.Prepare(site: default, options: null);
                     returner.ReturnAfter(slot, look);
                     returner.RetireSilent(host, generation);
                     return;
@@ -60,31 +52,17 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
 
                 if (!await look.ConfigureAwait(false))
                 {
-                    slot.Prepare(site: default, options: null);
                     returner.Retire(slot);
                     return;
                 }
             }
 
-            resting.RestAndHandOn(slot, connection);
+            resting.RestAndHandOn(slot);
             parts.Physicals.RequireProbes(parts.Gate.Idle);
         }
         finally
         {
             Interlocked.CompareExchange(ref _asking, Nobody, generation);
-        }
-    }
-
-    /// <summary>Of one host there is none idle: what lies under the place may be another's.</summary>
-    private void GiveUp(LeaseSlot slot, ServerDataSource? host)
-    {
-        if (host is not null && parts.Source.TryTakeOutside() is { } other)
-        {
-            resting.RestAndHandOn(slot, other);
-        }
-        else
-        {
-            resting.VacateLost(slot.Place);
         }
     }
 }

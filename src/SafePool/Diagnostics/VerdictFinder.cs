@@ -95,7 +95,7 @@ internal static class VerdictFinder
     private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesWithoutConnection(PoolFacts facts)
     {
         var opens = facts.Opens;
-        var unopened = facts.Counts.Vacant + facts.Counts.Opening;
+        var unopened = facts.Counts.Missing;
         var verdict = opens.LastError is { } error && (unopened > 0 || opens.SinceLastError < _recently)
             ? IsFull(error, facts.Counts) ? PoolVerdict.ServerFull : PoolVerdict.ServerUnreachable
             : facts.Refusal is not null && unopened > 0 ? PoolVerdict.ServerFull

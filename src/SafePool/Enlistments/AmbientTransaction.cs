@@ -11,10 +11,11 @@ namespace SafePool.Enlistments;
 /// </remarks>
 internal static class AmbientTransaction
 {
-    /// <summary>Takes a connection at rest as <see cref="IConnectionSource.TryTake()"/> does, whatever transaction is ambient.</summary>
+    /// <summary>Takes a connection at rest, and enlists it in nothing, whatever transaction is ambient. Null when there is none; never waits, never connects.</summary>
     /// <param name="source">Of the pool.</param>
-    /// <param name="onto">As <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/> does; null for a new object.</param>
-    public static NpgsqlConnection? TryTakeOutside(this IConnectionSource source, NpgsqlConnection? onto = null)
+    /// <param name="onto">As <see cref="IConnectionSource.TryTakeEnlisting(NpgsqlConnection)"/> does; null for a new object.</param>
+    /// <param name="host">As <see cref="IConnectionSource.TryTakeEnlistingAt"/> does; null for whichever has one.</param>
+    public static NpgsqlConnection? TryTake(this IConnectionSource source, NpgsqlConnection? onto = null, ServerDataSource? host = null)
     {
         if (!source.IsEnlisting || !IsPresent())
         {
@@ -24,7 +25,10 @@ internal static class AmbientTransaction
         using var outside = Suppress();
         return Take();
 
-        NpgsqlConnection? Take() => onto is null ? source.TryTake() : source.TryTake(onto);
+        NpgsqlConnection? Take()
+            => onto is not null ? source.TryTakeEnlisting(onto)
+                : host is not null ? source.TryTakeEnlistingAt(host)
+                : source.TryTakeEnlisting();
     }
 
     /// <summary>Runs something as if <paramref name="transaction"/>, which may be over, were the ambient one.</summary>

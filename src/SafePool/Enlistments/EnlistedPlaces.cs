@@ -309,11 +309,12 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
         }
 
         var isGone = parts.Gate.IsClosed || IsTooOld(slot);
+        slot.Connection = connection;
         if (!isGone)
         {
-            resting.RestAndHandOn(slot, connection);
+            resting.RestAndHandOn(slot);
         }
-        else if (resting.TryRest(slot, connection))
+        else if (resting.TryRest(slot))
         {
             parts.Physicals.CountClosed();
             resting.Vacate(slot.Place);

@@ -133,8 +133,7 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
         }
 
         var counts = parts.Gate.Read();
-        var isFull = counts is { Idle: 0, Vacant: 0, Opening: 0, Leased: > 0 };
-        if (!isFull || !(IsPressing() || AnyIsOverdue()))
+        if (counts is not { IsFull: true, Leased: > 0 } || !(IsPressing() || AnyIsOverdue()))
         {
             // Somebody returned something: begin anew, but not at once again.
             _pause = _firstPause;

@@ -34,7 +34,7 @@ internal sealed class NestedRents(PoolParts parts)
     /// <summary>Whether every lease is held by a flow that waits for another one while nothing runs for it: then none will ever be returned.</summary>
     public bool IsDeadlock(RentFlow newest)
     {
-        if (newest.NearestHolding() is null || parts.Gate.Read() is not { Idle: 0, Opening: 0, Vacant: 0, Quarantined: 0 })
+        if (newest.NearestHolding() is null || parts.Gate.Read() is not { IsFull: true, Quarantined: 0 })
         {
             return false;
         }

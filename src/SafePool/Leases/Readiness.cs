@@ -90,7 +90,7 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
 
     private bool TryFill(LeaseSlot slot, NpgsqlConnection? onto)
     {
-        slot.Connection = parts.Source.TryTakeOutside(onto);
+        slot.Connection = parts.Source.TryTake(onto);
         slot.Generation = parts.Physicals.Generation;
         if (slot.Connection is not null)
         {

@@ -79,7 +79,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
     /// <summary>With room left in the pool it was the server that was waited for, not a lease; unless the server has no room for another one.</summary>
     private bool IsExhausted(AdmissionResult admission)
         => admission.Phase != AcquirePhase.Probing
-            && (admission.Counts.Leased + admission.Counts.Quarantined >= admission.Counts.Size || (admission.Counts.Leased > 0 && parts.Room.IsFull));
+            && (admission.Counts is { Missing: 0 } || (admission.Counts.Leased > 0 && parts.Room.IsFull));
 
     private void Count(AdmissionOutcome outcome, in RentSite site)
     {

@@ -56,7 +56,7 @@ internal sealed class RentDesk
     /// <inheritdoc cref="RentsInTransactions.Prepare"/>
     public void PrepareForTransactions() => _enlisted.Prepare();
 
-    /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTake(NpgsqlConnection)"/>.</summary>
+    /// <summary>Rents onto an object of the caller's own. What the lease has is another one when that could not be opened: <see cref="IConnectionSource.TryTakeEnlisting(NpgsqlConnection)"/>.</summary>
     public ValueTask<Lease> RentOntoAsync(NpgsqlConnection onto, in RentSite site, RentOptions? options, bool blocking, CancellationToken cancellationToken)
         => blocking ? new ValueTask<Lease>(RentBlocking(site, options, held: null, onto)) : Begin(site, options, held: null, onto, cancellationToken).Task;
 

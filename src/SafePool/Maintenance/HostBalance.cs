@@ -141,7 +141,7 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
     {
         var counts = parts.Gate.Read();
         var adds = move.To.Count == 0 && move.From.Count == 1 && move.To.Promise == move.From.Fit && parts.Settings.LoadBalancesHosts;
-        if (adds ? counts.Connections >= counts.Size : !await TryRetireAtAsync(move.From.Host).ConfigureAwait(false))
+        if (adds ? counts.Room == 0 : !await TryRetireAtAsync(move.From.Host).ConfigureAwait(false))
         {
             return;
         }
@@ -157,19 +157,12 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
 
     private async Task<bool> TryRetireAtAsync(ServerDataSource host)
     {
-        if (!parts.Gate.TryTake(out var place))
+        if (!resting.TryTakeIdle(out var slot, host))
         {
             return false;
         }
 
-        var slot = parts.Ledger[place];
-        if (parts.Source.TryTakeAt(host) is not { } connection)
-        {
-            resting.HandOn(slot);
-            return false;
-        }
-
-        await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
+        await _retirement.RetireAsync(slot).ConfigureAwait(false);
         return true;
     }
 

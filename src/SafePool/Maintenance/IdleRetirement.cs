@@ -1,4 +1,3 @@
-using Npgsql;
 using SafePool.Connections;
 using SafePool.Leases;
 using SafePool.Telemetry;
@@ -9,13 +8,7 @@ namespace SafePool.Maintenance;
 internal sealed class IdleRetirement(PoolParts parts, ConnectionReturner returner)
 {
     /// <summary>As a return would: whatever happens, the place is settled, and not before the connection is surely gone.</summary>
-    public ValueTask RetireAsync(LeaseSlot slot, NpgsqlConnection connection)
-    {
-        slot.Prepare(site: default, options: null);
-        slot.Connection = connection;
-        slot.Generation = parts.Physicals.Generation;
-        return returner.ReturnAsync(slot, blocking: false, retire: true);
-    }
+    public ValueTask RetireAsync(LeaseSlot slot) => returner.ReturnAsync(slot, blocking: false, retire: true);
 
     public void Note(int retired, string reason)
     {

@@ -102,13 +102,11 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
             // Back into the rotation: what is idle for too long may be ended by the server, or by what stands in between.
             await watch.RelieveAsync().ConfigureAwait(false);
         }
-        else if (watch.IsWanted && parts.Gate.TryTake(out var place))
+        else if (watch.IsWanted && resting.TryTakeIdle(out var slot)
+            && (parts.Source.Identify(slot.Connection!) is not { } physical || await TryMakeFitAsync(slot, physical, flush: true).ConfigureAwait(false) is null)
+            && !await watch.TryBeginAsync(slot).ConfigureAwait(false))
         {
-            var slot = parts.Ledger[place];
-            if (await TakeFitAsync(slot, flush: true).ConfigureAwait(false) is { } connection && !await watch.TryBeginAsync(slot).ConfigureAwait(false))
-            {
-                resting.RestAndHandOn(slot, connection);
-            }
+            resting.RestAndHandOn(slot);
         }
     }
 
@@ -179,37 +177,31 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         int taken = 0, retired = 0, lost = 0;
         var last = Looked.Rested;
         _round++;
-        while (taken < 2 * parts.Gate.Places && last is not (Looked.MetAgain or Looked.None) && parts.Gate.TryTake(out var place))
+        while (taken < 2 * parts.Gate.Places && last != Looked.MetAgain && resting.TryTakeIdle(out var slot, host))
         {
             // Once somebody else came or went, the rank says nothing any more.
             var isAlone = lost == 0 && parts.Gate.IdleMoves.MovesSince(before) == (2 * taken) + 1 - retired;
             var flushes = flushFrom != int.MaxValue && (taken >= flushFrom || !isAlone);
-            last = await LookAtAsync(parts.Ledger[place], sends, flushes, host).ConfigureAwait(false);
+            last = await LookAtAsync(slot, sends, flushes).ConfigureAwait(false);
             taken++;
             retired += last == Looked.Retired ? 1 : 0;
             lost += last == Looked.Lost ? 1 : 0;
         }
 
         var after = parts.Gate.IdleMoves;
-        var isWhole = lost == 0 && after.MovesSince(before) == (2 * taken) - retired && (last is Looked.MetAgain or Looked.None || after.Count == 0);
+        var others = after.MovesSince(before) - ((2 * taken) - retired);
+
+        // Where there are several, it ends by taking and giving back a place that stands for one at another host.
+        var isAtEnd = last == Looked.MetAgain ? others == 0
+            : host is null ? others == 0 && after.Count == 0
+            : others is 0 or 2;
+        var isWhole = lost == 0 && isAtEnd;
         return new Rotation(after, taken - retired - 1, retired, isWhole);
     }
 
-    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes, ServerDataSource? host)
+    private async Task<Looked> LookAtAsync(LeaseSlot slot, bool sends, bool flushes)
     {
-        if ((host is null ? parts.Source.TryTakeOutside() : parts.Source.TryTakeAt(host)) is not { } connection)
-        {
-            if (host is not null)
-            {
-                resting.HandOn(slot);
-                return Looked.None;
-            }
-
-            resting.VacateLost(slot.Place);
-            return Looked.Lost;
-        }
-
-        var physical = parts.Source.Identify(connection);
+        var physical = parts.Source.Identify(slot.Connection!);
         var isMetAgain = physical?.Round == _round;
 
         // One that the last whole round did not meet came to rest while it went round, and nobody was told: its user closed it.
@@ -218,7 +210,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         if (!isMetAgain && physical is not null)
         {
             var flush = flushes || wasMissed || _signs.IsDue(physical);
-            var failed = await TryMakeFitAsync(slot, connection, physical, flush).ConfigureAwait(false);
+            var failed = await TryMakeFitAsync(slot, physical, flush).ConfigureAwait(false);
             if (failed is { } outcome)
             {
                 return outcome;
@@ -227,33 +219,15 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
             _signs.Note(physical);
         }
 
-        return !resting.RestAndHandOn(slot, connection) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
-    }
-
-    /// <summary>Takes what is idle in a place that is held, and makes it fit. Null when there was nothing, or nothing fit: then others look after the place.</summary>
-    private async Task<NpgsqlConnection?> TakeFitAsync(LeaseSlot slot, bool flush)
-    {
-        if (parts.Source.TryTakeOutside() is not { } connection)
-        {
-            resting.VacateLost(slot.Place);
-            return null;
-        }
-
-        (slot.Connection, slot.Generation) = (connection, parts.Physicals.Generation);
-        return parts.Source.Identify(connection) is { } physical && await TryMakeFitAsync(slot, connection, physical, flush).ConfigureAwait(false) is not null
-            ? null
-            : connection;
+        return !resting.RestAndHandOn(slot) ? Looked.Lost : isMetAgain ? Looked.MetAgain : Looked.Rested;
     }
 
     /// <summary>Null when it is fit; otherwise what has become of it, and the place is in others' care.</summary>
-    private async Task<Looked?> TryMakeFitAsync(LeaseSlot slot, NpgsqlConnection connection, PhysicalConnection physical, bool flush)
+    private async Task<Looked?> TryMakeFitAsync(LeaseSlot slot, PhysicalConnection physical, bool flush)
     {
-        var generation = parts.Physicals.Generation;
-        var look = _care.TryMakeFitAsync(connection, physical, flush, blocking: false).AsTask();
+        var look = _care.TryMakeFitAsync(slot.Connection!, physical, flush, blocking: false).AsTask();
         if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
         {
-            slot.Prepare(site: default, options: null);
-            (slot.Connection, slot.Generation) = (connection, generation);
             returner.GiveUpOn(slot, look);
             return Looked.Lost;
         }
@@ -263,7 +237,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
             return null;
         }
 
-        await _retirement.RetireAsync(slot, connection).ConfigureAwait(false);
+        await _retirement.RetireAsync(slot).ConfigureAwait(false);
         return Looked.Retired;
     }
 
@@ -285,10 +259,7 @@ internal sealed class IdleSweep(PoolParts parts, RestingPlaces resting, Connecti
         /// <summary>It was too old, or failed.</summary>
         Retired,
 
-        /// <summary>Nothing is at rest at this host; the place stands for one at another.</summary>
-        None,
-
-        /// <summary>There was none, or its close failed: others look after the place.</summary>
+        /// <summary>It did not answer, or its close failed: others look after the place.</summary>
         Lost,
     }
 }

@@ -85,40 +85,30 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
 
     private async Task LookAtAsync(ServerDataSource host)
     {
-        if (!parts.Gate.TryTake(out var place))
+        if (!resting.TryTakeIdle(out var slot, host))
         {
             return;
         }
 
-        var slot = parts.Ledger[place];
-        if (parts.Source.TryTakeAt(host) is not { } connection)
-        {
-            // It stands for one at another host; or its next taker finds out.
-            resting.HandOn(slot);
-            return;
-        }
-
+        var connection = slot.Connection!;
         var physical = parts.Source.Identify(connection);
         if (physical is not { IsDirect: true, IsUntidy: false } || parts.Physicals.IsExpired(physical))
         {
-            resting.RestAndHandOn(slot, connection);
+            resting.RestAndHandOn(slot);
             return;
         }
 
         var role = HostRole.Unknown;
-        var generation = parts.Physicals.Generation;
         var look = AskAsync();
         if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
         {
-            Hold();
             returner.GiveUpOn(slot, look);
         }
         else if (!await look.ConfigureAwait(false))
         {
-            Hold();
             returner.Retire(slot);
         }
-        else if (resting.RestAndHandOn(slot, connection))
+        else if (resting.RestAndHandOn(slot))
         {
             Judge(host, physical, role);
         }
@@ -136,12 +126,6 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
                 // The return that follows says what is wrong with it.
                 return false;
             }
-        }
-
-        void Hold()
-        {
-            slot.Prepare(site: default, options: null);
-            (slot.Connection, slot.Generation) = (connection, generation);
         }
     }
 

@@ -6,7 +6,7 @@ using SafePool.Telemetry;
 namespace SafePool.Maintenance;
 
 /// <summary>A change of options while the pool works.</summary>
-internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener, Upkeep upkeep)
+internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener)
 {
     private readonly Lock _turn = new();
 
@@ -48,8 +48,7 @@ internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener, U
         }
 
         opener.Pump();
-        parts.Loop.Wake();
-        _ = upkeep.RunAsync();
+        parts.Loop.TickSoon();
         return result;
     }
 }

@@ -120,20 +120,16 @@ internal sealed class Upkeep(
 
         await watch.RelieveAsync().ConfigureAwait(false);
         var retired = 0;
-        while (parts.Gate.HasSurplus && parts.Gate.TryTake(out var place))
+        while (parts.Gate.HasSurplus && resting.TryTakeIdle(out var slot))
         {
-            if (parts.Source.TryTakeOutside() is not { } connection)
+            if (parts.Gate.TryClaimSurplus(slot.Place))
             {
-                resting.VacateLost(place);
-            }
-            else if (parts.Gate.TryClaimSurplus(place))
-            {
-                await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
+                await _retirement.RetireAsync(slot).ConfigureAwait(false);
                 retired++;
             }
             else
             {
-                resting.RestAndHandOn(parts.Ledger[place], connection);
+                resting.RestAndHandOn(slot);
             }
         }
 
@@ -149,7 +145,7 @@ internal sealed class Upkeep(
         }
 
         var counts = parts.Gate.Read();
-        var surplus = Math.Min(_spare.Observe(counts.Idle, parts.Settings.IdleTimeout), counts.Places - counts.Vacant - parts.Settings.MinSize);
+        var surplus = Math.Min(_spare.Observe(counts.Idle, parts.Settings.IdleTimeout), counts.Existing - parts.Settings.MinSize);
         if (surplus <= 0)
         {
             return;
@@ -157,17 +153,9 @@ internal sealed class Upkeep(
 
         await watch.RelieveAsync().ConfigureAwait(false);
         var retired = 0;
-        while (retired < surplus && parts.Gate.TryTake(out var place))
+        for (; retired < surplus && resting.TryTakeIdle(out var slot); retired++)
         {
-            if (parts.Source.TryTakeOutside() is { } connection)
-            {
-                await _retirement.RetireAsync(parts.Ledger[place], connection).ConfigureAwait(false);
-                retired++;
-            }
-            else
-            {
-                resting.VacateLost(place);
-            }
+            await _retirement.RetireAsync(slot).ConfigureAwait(false);
         }
 
         _spare.Restart();
@@ -202,7 +190,7 @@ internal sealed class Upkeep(
             && !parts.Gate.HasSurplus
             && !parts.Physicals.HasDue
             && _sweep.IsSettled
-            && counts.Connections >= Math.Min(parts.Settings.MinSize, parts.Gate.Limit);
+            && counts.Connections >= Math.Min(parts.Settings.MinSize, counts.Limit);
     }
 
     private long NextSurplus()

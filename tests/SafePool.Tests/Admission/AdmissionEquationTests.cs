@@ -34,10 +34,12 @@ public sealed class AdmissionEquationTests(ITestOutputHelper output)
             Step(random);
 
             var vacant = _places - _idle - _held.Count - _leaving.Count - _opening.Count - _quarantined.Count;
-            var expected = new GateCounts(_places, _idle, _opening.Count, vacant, _quarantined.Count, _waiting.Count) { Size = _size, IsPaused = _paused };
+            var expected = new GateCounts(_idle, _held.Count + _leaving.Count, _opening.Count, _quarantined.Count, _waiting.Count) { Size = _size, Limit = _size, IsPaused = _paused };
             Assert.Equal(expected, _gate.Read());
             Assert.Equal(_places - vacant - _leaving.Count > _size, _gate.HasSurplus);
-            Assert.Equal(_held.Count + _leaving.Count, _gate.Read().Leased);
+            Assert.Equal(_places - vacant, expected.Existing);
+            Assert.Equal(_paused ? 0 : Math.Max(0, _size - (_places - vacant)), expected.Room);
+            Assert.Equal(_size > _places - vacant, _gate.HasRoom);
             Assert.True(_waiting.Count == 0 || _idle == 0, "INV-2");
             Assert.True(_opening.Count <= MaxOpens, "INV-4");
             Assert.All(_waiting, waiter => Assert.Null(GateKit.Result(waiter)));

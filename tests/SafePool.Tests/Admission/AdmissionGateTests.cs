@@ -10,7 +10,7 @@ public sealed class AdmissionGateTests
     {
         var gate = new AdmissionGate(3, 10, 2);
 
-        Assert.Equal(new GateCounts(3, Idle: 0, Opening: 0, Vacant: 3, Quarantined: 0, Waiting: 0), gate.Read());
+        Assert.Equal(new GateCounts(Idle: 0, Leased: 0, Opening: 0, Quarantined: 0, Waiting: 0) { Size = 3, Limit = 3 }, gate.Read());
         Assert.False(gate.TryTake(out _));
     }
 
@@ -156,6 +156,6 @@ public sealed class AdmissionGateTests
         GateKit.Enter(gate);
 
         Assert.Equal(AdmissionOutcome.Rejected, gate.Enter(GateKit.NewWaiter(gate), returning: false).Outcome);
-        Assert.Equal(new GateCounts(2, Idle: 0, Opening: 1, Vacant: 1, Quarantined: 0, Waiting: 2), gate.Read());
+        Assert.Equal(new GateCounts(Idle: 0, Leased: 0, Opening: 1, Quarantined: 0, Waiting: 2) { Size = 2, Limit = 2 }, gate.Read());
     }
 }

@@ -189,7 +189,7 @@ public sealed class ServerRoomTests
         var clock = new PoolClock(time);
         var gate = new AdmissionGate(size: 4, maxWaiters: 10, maxConcurrentOpens: 4);
         var room = new ServerRoom(gate, clock);
-        var two = new GateCounts(Places: 4, Idle: 0, Opening: 0, Vacant: 2, Quarantined: 0, Waiting: 0);
+        var two = new GateCounts(Idle: 0, Leased: 2, Opening: 0, Quarantined: 0, Waiting: 0) { Size = 4, Limit = 4 };
         var slow = clock.Exact;
         time.Advance(TimeSpan.FromMilliseconds(100));
         room.Refused(_full, two, begunAt: clock.Exact);

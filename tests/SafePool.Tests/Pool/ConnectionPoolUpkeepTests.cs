@@ -261,7 +261,7 @@ public sealed class ConnectionPoolUpkeepTests
     {
         await using var scripted = ScriptedPool.Create(options => (options.MinSize, options.MaxSize) = (1, 4));
         await scripted.FillAsync(2);
-        var inHand = scripted.Source.TryTake()!;
+        var inHand = scripted.Source.TryTakeEnlisting()!;
         foreach (var lease in await scripted.RentManyAsync(2))
         {
             lease.Dispose();

@@ -84,7 +84,7 @@ public sealed class VerdictFinderTests
     private static Diagnosis Find(params LeaseHolder[] holders)
         => VerdictFinder.Find(new PoolFacts
         {
-            Counts = new GateCounts(holders.Length, Idle: 0, Opening: 0, Vacant: 0, Quarantined: 0, Waiting: 3),
+            Counts = new GateCounts(Idle: 0, Leased: holders.Length, Opening: 0, Quarantined: 0, Waiting: 3) { Size = holders.Length, Limit = holders.Length },
             Holders = [.. holders],
         });
 
