@@ -34,7 +34,8 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <param name="retire">The physical connection must not be used again.</param>
     public ValueTask ReturnAsync(LeaseSlot slot, bool blocking, bool retire = false)
     {
-        retire |= parts.Gate.TryClaimSurplus(slot.Place);
+        // A transaction that goes on is not ended because the pool was made smaller meanwhile: its connection goes when it is over.
+        retire |= slot.Enlistment is not { IsFree: false } && parts.Gate.TryClaimSurplus(slot.Place);
         var lease = new ClosingLease(slot);
         if (!blocking || !_closer.IsBusy(lease.Connection))
         {

@@ -34,7 +34,7 @@ internal sealed class NestedRents(PoolParts parts)
     /// <summary>Whether every lease is held by a flow that waits for another one while nothing runs for it: then none will ever be returned.</summary>
     public bool IsDeadlock(RentFlow newest)
     {
-        if (newest.NearestHolding() is null || parts.Gate.Read() is not { IsFull: true, Quarantined: 0 })
+        if (newest.NearestHolding() is null || parts.Gate.Read() is not { IsFull: true, Quarantined: 0, Leased: var held })
         {
             return false;
         }
@@ -42,13 +42,19 @@ internal sealed class NestedRents(PoolParts parts)
         var waiting = parts.Gate.Waiting().OfType<RentFlow>().SelectMany(flow => flow.HeldLeases()).ToHashSet();
         foreach (var slot in parts.Ledger.Slots)
         {
-            if (slot.LeaseId is var id && (id == 0 || !waiting.Contains(id) || parts.Holders.Describe(slot, id).IsBusy))
+            if (slot.LeaseId is var id and not 0)
             {
-                return false;
+                if (!waiting.Contains(id) || parts.Holders.Describe(slot, id).IsBusy)
+                {
+                    return false;
+                }
+
+                held--;
             }
         }
 
-        return true;
+        // What is held without a lease comes back by itself.
+        return held == 0;
     }
 
     private void Object(RentFlow inner, RentFlow outer)
