@@ -92,7 +92,7 @@ public sealed class ConnectionPool : IConnectionPool
         Governed = new GovernedConnections(_parts, _desk, _returner, _detector);
         _warmUp = new WarmUp(_parts, _opener);
         _upkeep = new Upkeep(_parts, _resting, _opener, _returner, _detector, _dropped, episode, watch, _quiet);
-        _settingsChange = new SettingsChange(_parts, _opener);
+        _settingsChange = new SettingsChange(_parts, _opener, _upkeep);
         var idleQuestion = new IdleQuestion(_parts, _resting, _returner, watch);
         _parts.Failures.Replace = _opener.Replace;
         _parts.Failures.ReadOnly.AskIdle = idleQuestion.AskRoleAsync;

@@ -61,13 +61,6 @@ internal sealed class MaintenanceLoop : IDisposable
         }
     }
 
-    /// <summary>One tick at once: not on the caller's stack, nor in his context.</summary>
-    public void TickSoon()
-    {
-        Wake();
-        ThreadPool.UnsafeQueueUserWorkItem(static loop => loop.Tick(), this, preferLocal: false);
-    }
-
     public void Dispose()
     {
         _clock.Promised = Timeout.InfiniteTimeSpan;

@@ -6,7 +6,7 @@ using SafePool.Telemetry;
 namespace SafePool.Maintenance;
 
 /// <summary>A change of options while the pool works.</summary>
-internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener)
+internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener, Upkeep upkeep)
 {
     private readonly Lock _turn = new();
 
@@ -48,7 +48,10 @@ internal sealed class SettingsChange(PoolParts parts, ConnectionOpener opener)
         }
 
         opener.Pump();
-        parts.Loop.TickSoon();
+        parts.Loop.Wake();
+
+        // At once, but neither on the caller's stack nor in his context: there may be a transaction in it.
+        ThreadPool.UnsafeQueueUserWorkItem(static upkeep => _ = upkeep.RunAsync(), upkeep, preferLocal: false);
         return result;
     }
 }
