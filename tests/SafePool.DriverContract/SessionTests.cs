@@ -1,4 +1,5 @@
 using Npgsql;
+using SafePool.Connections;
 using SafePool.DriverContract.Kit;
 using Xunit;
 
@@ -41,6 +42,37 @@ public sealed class SessionTests
         await using var connection = await driver.OpenAsync();
 
         Assert.Equal(("127.0.0.1", driver.Proxy.Port), (connection.Host, connection.Port));
+    }
+
+    /// <summary><c>TransferProgress</c>: each row that is read, and each that is written, is another number; nothing else is. Otherwise whoever reads on over a lost lease would be disturbed.</summary>
+    [Fact]
+    public async Task Progress_MovesWithEachRowAndOnlyThen()
+    {
+        await using var driver = await RawDriver.StartAsync();
+        await using var connection = await driver.OpenAsync();
+        await using (var command = new NpgsqlCommand("SELECT generate_series(1, 3)", connection))
+        await using (var reader = await command.ExecuteReaderAsync(Cancellation))
+        {
+            // It was received with the execution.
+            Assert.True(await reader.ReadAsync(Cancellation));
+            var before = TransferProgress.Of(connection);
+            Assert.NotNull(before);
+            for (var row = 1; row < 3; row++)
+            {
+                Assert.True(await reader.ReadAsync(Cancellation));
+                var after = TransferProgress.Of(connection);
+                Assert.NotEqual(before, after);
+                await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, Cancellation);
+                Assert.Equal(after, TransferProgress.Of(connection));
+                before = after;
+            }
+        }
+
+        await connection.DoAsync("CREATE TEMPORARY TABLE written (id int)");
+        await using var import = await connection.BeginBinaryImportAsync("COPY written FROM STDIN (FORMAT binary)", Cancellation);
+        var start = TransferProgress.Of(connection);
+        await import.WriteRowAsync(Cancellation, 7);
+        Assert.NotEqual(start, TransferProgress.Of(connection));
     }
 
     /// <summary><c>SessionGreeting</c> asks Npgsql by this whether a hook has left a transaction open. Otherwise every lease would begin in somebody's transaction.</summary>

@@ -31,6 +31,7 @@ internal static class DriverAssumptions
     [
         new("a connection has one object of parameters", "connections are not told apart", static open => ReferenceEquals(open.PostgresParameters, open.PostgresParameters)),
         new("an open connection says that it is open and nothing runs", "every return is taken for a busy one", static open => open.FullState == ConnectionState.Open),
+        new("how far a connection has read and written can be told", "a lease dropped with a reader open is taken back only once it is overdue", static open => TransferProgress.Of(open) is not null),
         new("an open of an open connection is refused at once", "a rent onto an object in use fails", static open => Throws<InvalidOperationException>(() => open.OpenAsync(_cancelled))),
     ];
 

@@ -46,6 +46,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Takes a connection that is at rest at one host. Null when there is none.</summary>
     NpgsqlConnection? TryTakeEnlistingAt(ServerDataSource host) => null;
 
+    /// <summary>A number that is another one once something was read or written on an open connection; null when that cannot be told.</summary>
+    long? ProgressOf(NpgsqlConnection connection) => null;
+
     /// <summary>A connection has come to rest that was not closed by way of this.</summary>
     void NoteRested(NpgsqlConnection connection)
     {

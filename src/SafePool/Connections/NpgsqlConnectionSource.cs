@@ -58,6 +58,8 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public NpgsqlConnection? TryTakeEnlistingAt(ServerDataSource host) => HostTakes.TryTakeAt(host, TakeOnto);
 
+    public long? ProgressOf(NpgsqlConnection connection) => TransferProgress.Of(connection);
+
     public void NoteRested(NpgsqlConnection connection)
     {
         if (_only is null)

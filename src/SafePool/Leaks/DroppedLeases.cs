@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Data;
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
 using SafePool.Diagnostics;
@@ -14,9 +13,8 @@ namespace SafePool.Leaks;
 /// <remarks>
 /// <para>
 /// The collector tells through the finalizer of <see cref="LeaseHandle"/>. A lease that was never used is a corpse and taken back at once. One that was
-/// used is a suspect, because somebody may still use its connection without the lease: it is taken back only while no command runs
-/// on it, and only once the lease is overdue, or callers are about to run out of time and no reader is open either. Whoever used it after all then gets an error from
-/// Npgsql, never somebody else's session: the connection is retired.
+/// used is a suspect, because somebody may still use its connection without the lease: it is taken back once it is overdue, or callers are about to run out of time
+/// (<see cref="DroppedLease"/>). Whoever used it after all then gets an error from Npgsql, never somebody else's session: the connection is retired.
 /// </para>
 /// <para>
 /// A pool that is full of lost leases makes no garbage, so no collection would come: one is started, in the background, never on a request's
@@ -31,7 +29,7 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
 
     private readonly ConcurrentQueue<(LeaseSlot Slot, long LeaseId)> _reported = new();
-    private readonly List<(LeaseSlot Slot, long LeaseId)> _suspects = [];
+    private readonly List<DroppedLease> _suspects = [];
     private readonly Lock _working = new();
     private long _nextCollection = long.MinValue;
     private volatile bool _foundSome;
@@ -71,23 +69,23 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
 
     private void Examine()
     {
-        List<(LeaseSlot Slot, long LeaseId)> taken = [];
+        List<DroppedLease> taken = [];
         lock (_working)
         {
             while (_reported.TryDequeue(out var report))
             {
-                _suspects.Add(report);
+                _suspects.Add(new DroppedLease(parts, report.Slot, report.LeaseId));
             }
 
             var isPressing = IsPressing();
             for (var i = _suspects.Count - 1; i >= 0; i--)
             {
                 var suspect = _suspects[i];
-                if (suspect.Slot.LeaseId != suspect.LeaseId)
+                if (!suspect.IsPresent)
                 {
                     _suspects.RemoveAt(i);
                 }
-                else if (MayTakeBack(suspect.Slot, isPressing))
+                else if (suspect.MayBeTakenBack(isPressing))
                 {
                     _suspects.RemoveAt(i);
                     taken.Add(suspect);
@@ -95,31 +93,13 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
             }
         }
 
-        foreach (var (slot, leaseId) in taken)
+        foreach (var lease in taken)
         {
-            if (parts.Holders.Describe(slot) is { } holder && holder.LeaseId == leaseId)
+            if (parts.Holders.Describe(lease.Slot) is { } holder && holder.LeaseId == lease.LeaseId)
             {
-                reclaimer.TryTakeBack(LeakKind.Dropped, slot, holder);
+                reclaimer.TryTakeBack(LeakKind.Dropped, lease.Slot, holder);
             }
         }
-    }
-
-    private bool MayTakeBack(LeaseSlot slot, bool isPressing)
-    {
-        if (!slot.WasUsed)
-        {
-            return true;
-        }
-
-        var state = slot.Connection is { } connection ? parts.Source.StateOf(connection) : ConnectionState.Closed;
-        if ((state & ConnectionState.Executing) != 0)
-        {
-            return false;
-        }
-
-        // A reader that was lost along with its lease never ends, so an open one only buys time.
-        var isFetching = (state & ConnectionState.Fetching) != 0;
-        return parts.Ledger.IsOverdue(slot, parts.Settings.Leaks.Threshold) || (isPressing && !isFetching);
     }
 
     private void CollectIfPressed()

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Npgsql;
 using SafePool.TestKit;
 using Xunit;
 
@@ -104,6 +105,127 @@ public sealed class DroppedLeaseTests
         await Eventually.True(() => server.Snapshot is { TotalReclaimed: 1, Leased: 0 }, "it is taken back");
 
         await server.SessionsBecomeAsync(0);
+    }
+
+    /// <summary>Whatever the lease was in the middle of: nobody is there who would go on with it.</summary>
+    [Theory]
+    [InlineData("reader")]
+    [InlineData("reader in a transaction")]
+    [InlineData("small reader")]
+    [InlineData("export")]
+    [InlineData("import")]
+    [InlineData("binary import")]
+    [InlineData("command")]
+    [InlineData("command in a transaction")]
+    [InlineData("query that nobody awaits")]
+    [InlineData("enumerator")]
+    [Trait("Conformance", "90")]
+    public async Task RentAsync_ALeaseWasDroppedInTheMiddleOfSomething_HealsWithinOneBudget(string work)
+    {
+        await using var server = await CreateAsync(maxSize: 1, acquireTimeout: 4);
+        DropInTheMiddle(server.Pool, work);
+        var dropped = Assert.Single(await server.SessionsAsync());
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+
+        Assert.NotEqual(dropped, await lease.AskAsync<int>("SELECT pg_backend_pid()"));
+        Assert.Equal((1L, 0L), (server.Snapshot.TotalReclaimed, server.Snapshot.TotalTimeouts));
+        await server.SessionsBecomeAsync(1);
+    }
+
+    /// <summary>The lease is lost, its reader is not: it goes on for longer than callers have time, and comes to its end. All of its rows are in the buffer from the start.</summary>
+    [Fact]
+    public async Task RentAsync_AReaderOfADroppedLeaseIsReadOn_DoesNotDisturbIt()
+    {
+        await using var server = await CreateAsync(maxSize: 1, acquireTimeout: 3);
+        var reader = ReadOn(server.Pool, "SELECT generate_series(1, 90)");
+        var impatient = Assert.ThrowsAsync<PoolExhaustedException>(() => server.Pool.RentAsync(Cancellation).AsTask());
+
+        var rows = 0;
+        for (; await reader.ReadAsync(Cancellation); rows++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(50), TimeProvider.System, Cancellation);
+        }
+
+        await impatient;
+        await reader.DisposeAsync();
+        Assert.Equal((90, 0L), (rows, server.Snapshot.TotalReclaimed));
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        Assert.Equal(1L, server.Snapshot.TotalReclaimed);
+    }
+
+    /// <summary>Who goes on only after his lease was taken back gets an error, and never what the next lease reads.</summary>
+    [Fact]
+    public async Task Reader_OfALeaseThatWasTakenBack_ThrowsAndReadsNothingOfTheNext()
+    {
+        await using var server = await CreateAsync(maxSize: 1, acquireTimeout: 4);
+        var reader = ReadOn(server.Pool, "SELECT 'mine' FROM generate_series(1, 1000000)");
+        Assert.True(await reader.ReadAsync(Cancellation));
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        await using var theirs = await lease.CreateCommand("SELECT 'theirs' FROM generate_series(1, 1000000)").ExecuteReaderAsync(Cancellation);
+        Assert.True(await theirs.ReadAsync(Cancellation));
+
+        await Assert.ThrowsAnyAsync<Exception>(() => reader.ReadAsync(Cancellation));
+        Assert.True(await theirs.ReadAsync(Cancellation));
+        Assert.Equal("theirs", theirs.GetString(0));
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static NpgsqlDataReader ReadOn(ConnectionPool pool, string sql)
+    {
+        var lease = pool.Rent();
+        return lease.CreateCommand(sql).ExecuteReader();
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void DropInTheMiddle(ConnectionPool pool, string work)
+    {
+        var lease = pool.Rent();
+        if (work.EndsWith("in a transaction", StringComparison.Ordinal))
+        {
+            _ = lease.BeginTransaction();
+        }
+
+        switch (work)
+        {
+            case "reader" or "reader in a transaction":
+                _ = lease.CreateCommand("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)").ExecuteReader().Read();
+                break;
+            case "small reader":
+                _ = lease.CreateCommand("SELECT generate_series(1, 3)").ExecuteReader().Read();
+                break;
+            case "export":
+                _ = lease.Connection.BeginTextExport("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000)) TO STDOUT").ReadLine();
+                break;
+            case "import":
+                lease.Do("CREATE TEMPORARY TABLE given_up (id int)");
+                lease.Connection.BeginTextImport("COPY given_up FROM STDIN").Write("1\n");
+                break;
+            case "binary import":
+                lease.Do("CREATE TEMPORARY TABLE given_up (id int)");
+                lease.Connection.BeginBinaryImport("COPY given_up FROM STDIN (FORMAT binary)").StartRow();
+                break;
+            case "command" or "command in a transaction":
+                _ = lease.CreateCommand("SELECT pg_sleep(600)").ExecuteNonQueryAsync();
+                break;
+            case "query that nobody awaits":
+                _ = lease.CreateCommand("SELECT pg_sleep(0.7), generate_series(1, 1000000)").ExecuteReaderAsync();
+                break;
+            case "enumerator":
+                _ = NumbersAsync(lease).GetAsyncEnumerator(CancellationToken.None).MoveNextAsync().AsTask().Wait(TimeSpan.FromSeconds(10));
+                break;
+        }
+    }
+
+    private static async IAsyncEnumerable<int> NumbersAsync(Lease lease)
+    {
+        await using var held = lease;
+        await using var reader = await held.CreateCommand("SELECT generate_series(1, 1000000)").ExecuteReaderAsync();
+        while (await reader.ReadAsync())
+        {
+            yield return reader.GetInt32(0);
+        }
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
