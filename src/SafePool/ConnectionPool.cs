@@ -323,9 +323,10 @@ public sealed class ConnectionPool : IConnectionPool
         }
 
         Task closing;
+        var connection = slot.Connection!;
         try
         {
-            closing = _source.CloseAsync(slot.Connection!);
+            closing = _source.CloseAsync(connection);
         }
         catch (Exception error)
         {
@@ -337,6 +338,8 @@ public sealed class ConnectionPool : IConnectionPool
             return _returner.FinishAsync(slot, closing, blocking);
         }
 
+        // Whoever has kept it could open a closed one again, past the gate.
+        connection.Dispose();
         PutToRest(slot);
         return ValueTask.CompletedTask;
     }

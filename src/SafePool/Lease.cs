@@ -36,8 +36,13 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     public long Id => _id;
 
     /// <summary>Gets the open connection.</summary>
-    /// <remarks>Closing it does not end the lease; disposing the lease does.</remarks>
+    /// <remarks>
+    /// Closing it does not end the lease; disposing the lease does, and disposes the connection, so that whoever keeps it cannot open it again. It leads to the pool's database for as long as the lease lasts:
+    /// <see cref="NpgsqlConnection.ChangeDatabase"/> and another <see cref="NpgsqlConnection.ConnectionString"/> end in <see cref="InvalidOperationException"/> when it is opened.
+    /// </remarks>
     /// <exception cref="ObjectDisposedException">The lease was returned; or taken away: then it is a <see cref="LeaseAbandonedException"/>.</exception>
+    /// <exception cref="System.Transactions.TransactionAbortedException">The ambient transaction in which it was rented was rolled back, or has run out of time: what is done now would be in none.</exception>
+    /// <exception cref="InvalidOperationException">That transaction was committed.</exception>
     public NpgsqlConnection Connection
     {
         get
@@ -51,7 +56,12 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
                 throw Ended();
             }
 
-            slot.NoteUse();
+            if (slot.Enlistment is { HasEnded: true } ended)
+            {
+                ended.Refuse();
+            }
+
+            slot.NoteUse(connection);
             return connection;
         }
     }

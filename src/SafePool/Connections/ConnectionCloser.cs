@@ -44,8 +44,15 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
     /// <summary>Npgsql itself ends what was taken before a clear, or comes back after the pool was closed.</summary>
     public bool IsStale(int generation) => parts.Gate.IsClosed || generation != parts.Physicals.Generation;
 
-    /// <summary>Ends what runs, closes, and tries again until the connection is at rest or gone. Never throws; may take for ever.</summary>
+    /// <summary>Ends what runs, closes, and tries again until the connection is at rest or gone; then nobody who kept it can open it again. Never throws; may take for ever.</summary>
     public async Task<CloseOutcome> CloseForSureAsync(ClosingLease lease, bool retire)
+    {
+        var outcome = await TryUntilClosedAsync(lease, retire).ConfigureAwait(false);
+        lease.Connection.Dispose();
+        return outcome;
+    }
+
+    private async Task<CloseOutcome> TryUntilClosedAsync(ClosingLease lease, bool retire)
     {
         var connection = lease.Connection;
         var pause = TimeSpan.Zero;
@@ -110,6 +117,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         try
         {
             await closing.ConfigureAwait(false);
+            lease.Connection.Dispose();
             Log.TransactionRolledBack(parts.Logger, parts.Settings.Name, lease.Site.ToString());
             return CloseOutcome.AtRest;
         }

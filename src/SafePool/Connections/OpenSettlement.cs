@@ -36,8 +36,7 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         }
         else
         {
-            // It lay at rest under another place, where it will be missed: but it has not ended.
-            parts.Physicals.CountClosed(-1);
+            parts.Physicals.NoteFoundAtRest();
         }
 
         if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot))
@@ -65,7 +64,7 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         {
             // It lies under a place of its own again: nothing was added, also when the pool was to grow.
             Interlocked.Increment(ref _rearranged);
-            parts.Physicals.CountClosed();
+            parts.Physicals.CountMissing();
             parts.Gate.Vacate(slot.Place);
         }
     }

@@ -31,6 +31,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private int _requests;
     private long _opened;
     private long _closed;
+    private int _found;
 
     /// <summary>Grows with every <c>Clear</c>: what was taken under an older one is retired when it comes back.</summary>
     public int Generation => _generation;
@@ -78,6 +79,23 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     }
 
     public void CountClosed(int count = 1) => Interlocked.Add(ref _closed, count);
+
+    /// <summary>An open has brought one that lay at rest under another place, where it will be missed: it has not ended.</summary>
+    public void NoteFoundAtRest() => Interlocked.Increment(ref _found);
+
+    /// <summary>Nothing was at rest under a place: it has ended, unless it was found before.</summary>
+    public void CountMissing()
+    {
+        for (var found = Volatile.Read(ref _found); found > 0; found = Volatile.Read(ref _found))
+        {
+            if (Interlocked.CompareExchange(ref _found, found - 1, found) == found)
+            {
+                return;
+            }
+        }
+
+        CountClosed();
+    }
 
     /// <summary>Announces that something was noted on a connection which must be seen to before it is used again.</summary>
     public void RequireCare()

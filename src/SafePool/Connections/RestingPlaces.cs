@@ -69,7 +69,7 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>The same for a place under which nothing is at rest: what was there has ended unseen.</summary>
     public void VacateLost(int place)
     {
-        parts.Physicals.CountClosed();
+        parts.Physicals.CountMissing();
         Vacate(place);
     }
 

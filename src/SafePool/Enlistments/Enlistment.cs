@@ -2,6 +2,7 @@ using System.Data;
 using System.Transactions;
 using Npgsql;
 using SafePool.Connections;
+using SafePool.Errors;
 using SafePool.Leases;
 
 namespace SafePool.Enlistments;
@@ -14,6 +15,7 @@ internal sealed class Enlistment
     private const int MostSpins = 2000;
 
     private readonly Transaction _transaction;
+    private bool _isCommitted;
     private readonly TaskCompletionSource _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="slot">Where the connection is.</param>
@@ -50,6 +52,9 @@ internal sealed class Enlistment
     /// <summary>When that lease was rented, as a timestamp of the pool's clock.</summary>
     public long HeldSince { get; set; }
 
+    /// <summary>What is done on the connection now would be in no transaction.</summary>
+    public bool HasEnded => IsOver || !IsActive;
+
     private bool IsActive => _transaction.TransactionInformation.Status == TransactionStatus.Active;
 
     /// <summary>Undoes what an attempt to enlist has left that failed.</summary>
@@ -71,9 +76,19 @@ internal sealed class Enlistment
         Forget(connection);
     }
 
+    /// <summary>Refuses the use of a lease whose transaction is over.</summary>
+    /// <exception cref="TransactionAbortedException">It was rolled back, or has timed out.</exception>
+    /// <exception cref="InvalidOperationException">It was committed.</exception>
+    public void Refuse()
+    {
+        var sentence = Sentences.TransactionEnded(Slot.Pool.Name, _isCommitted);
+        throw _isCommitted ? new InvalidOperationException(sentence) : new TransactionAbortedException(sentence);
+    }
+
     /// <summary>Called once, with the transaction's end.</summary>
     public void End()
     {
+        _isCommitted = _transaction.TransactionInformation.Status == TransactionStatus.Committed;
         IsOver = true;
         _over.TrySetResult();
     }

@@ -9,6 +9,14 @@ internal static class Sentences
     public const string LeaseReturned =
         "This lease has been returned. Its connection may be serving somebody else; rent another one.";
 
+    public static string OpenedPastThePool(string pool)
+        => $"Pool '{pool}': the connection of a lease cannot be opened past the pool, nor lead elsewhere: ChangeDatabase, another ConnectionString, or an open after Close when its session is somebody else's by now. "
+            + "Rent again, and have a pool for each database.";
+
+    public static string TransactionEnded(string pool, bool isCommitted)
+        => $"Pool '{pool}': the transaction in which this lease was rented has {(isCommitted ? "been committed" : "been rolled back, or has run out of time")}, and what is done on it now would be in none. "
+            + "Return the lease before the scope ends, and rent another one.";
+
     public static string Exhausted(PoolSnapshot pool, TimeSpan waited, Diagnosis diagnosis)
         => $"Pool '{pool.Name}' exhausted: waited {Duration(waited)}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
 

@@ -1,3 +1,4 @@
+using System.Data;
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Admission;
@@ -27,6 +28,7 @@ internal sealed class LeaseSlot
     private const long Never = long.MinValue;
 
     private readonly LeaseWatch _watch;
+    private StateChangeEventHandler? _onStateChange;
     private readonly PoolClock _clock;
     private Tenancy _present = Tenancy.Ring(Remembered);
     private uint _turn;
@@ -141,6 +143,17 @@ internal sealed class LeaseSlot
     /// <summary>Notes that the lease was asked for its connection.</summary>
     public void NoteUse() => UsedAt = _clock.Coarse;
 
+    /// <summary>The same for a lease whose user gets the connection itself: from then on nobody can lead that elsewhere.</summary>
+    public void NoteUse(NpgsqlConnection connection)
+    {
+        if (!WasUsed)
+        {
+            connection.StateChange += _onStateChange ??= OnStateChange;
+        }
+
+        NoteUse();
+    }
+
     /// <summary>Ends a lease; true for exactly one caller per lease, who then holds the place.</summary>
     public bool TrySettle(long id) => id != 0 && Interlocked.CompareExchange(ref _leaseId, 0, id) == id;
 
@@ -218,5 +231,13 @@ internal sealed class LeaseSlot
         Volatile.Write(ref _leaseId, id);
         handle.EnsureRegistered();
         return new Lease(handle, id);
+    }
+
+    private void OnStateChange(object sender, StateChangeEventArgs change)
+    {
+        if (change.CurrentState == ConnectionState.Open)
+        {
+            ReopenedConnection.Check(Pool.Parts, (NpgsqlConnection)sender);
+        }
     }
 }

@@ -118,25 +118,26 @@ public sealed class EnlistedLeaseTests(TransactionalServer server) : IClassFixtu
     }
 
     [Fact]
-    public async Task Lease_StillOutWhenTheScopeEnds_ComesBackNormally()
+    public async Task Lease_StillOutWhenTheScopeEnds_SaysNoAndComesBackNormally()
     {
         await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
         var notes = (In: NewNote(), After: NewNote());
         Lease lease;
+        int session;
         using (var scope = Scope())
         {
             lease = await pool.Pool.RentAsync(Cancellation);
+            session = lease.Session();
             await lease.DoAsync(Insert(notes.In));
+            await lease.DoAsync("SET work_mem = '7MB'");
             scope.Complete();
         }
 
-        var session = lease.Session();
-        await lease.DoAsync(Insert(notes.After));
-        await lease.DoAsync("SET work_mem = '7MB'");
+        await Assert.ThrowsAsync<InvalidOperationException>(() => lease.DoAsync(Insert(notes.After)));
         await lease.DisposeAsync();
 
         Assert.Equal((0, 1), (pool.Snapshot.Leased, pool.Snapshot.Idle));
-        Assert.Equal(2, await server.CountAsync(notes.In, notes.After));
+        Assert.Equal(1, await server.CountAsync(notes.In, notes.After));
         await using var next = await pool.Pool.RentAsync(Cancellation);
         Assert.Equal((session, "4MB"), (next.Session(), await next.AskAsync<string>("SHOW work_mem")));
     }

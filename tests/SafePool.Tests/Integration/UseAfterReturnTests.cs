@@ -45,9 +45,9 @@ public sealed class UseAfterReturnTests
         await using var next = await server.Pool.RentAsync(Cancellation);
         await next.DoAsync("SET application_name = 'untouched'");
 
-        await Assert.ThrowsAsync<InvalidOperationException>(() => kept.AskAsync<int>("SELECT 1"));
-        Assert.Throws<InvalidOperationException>(() => kept.BeginTransaction());
-        Assert.Throws<InvalidOperationException>(() => kept.BeginTextExport("COPY (SELECT 1) TO STDOUT"));
+        await Assert.ThrowsAnyAsync<InvalidOperationException>(() => kept.AskAsync<int>("SELECT 1"));
+        Assert.ThrowsAny<InvalidOperationException>(() => kept.BeginTransaction());
+        Assert.ThrowsAny<InvalidOperationException>(() => kept.BeginTextExport("COPY (SELECT 1) TO STDOUT"));
         Assert.NotSame(kept, next.Connection);
         await kept.CloseAsync();
         await kept.DisposeAsync();
