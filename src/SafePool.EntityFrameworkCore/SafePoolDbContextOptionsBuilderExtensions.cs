@@ -1,3 +1,4 @@
+using Microsoft.EntityFrameworkCore.Infrastructure;
 using Npgsql.EntityFrameworkCore.PostgreSQL.Infrastructure;
 using SafePool;
 using SafePool.EntityFrameworkCore;
@@ -27,7 +28,9 @@ public static class SafePoolDbContextOptionsBuilderExtensions
         ArgumentNullException.ThrowIfNull(optionsBuilder);
         ArgumentNullException.ThrowIfNull(pool);
 
-        return optionsBuilder.UseNpgsql(new PoolDataSource(pool), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(pool), new DropInterceptor(pool), new MovedCommandInterceptor(pool));
+        optionsBuilder.UseNpgsql(new PoolDataSource(pool), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(pool), new DropInterceptor(pool), new MovedCommandInterceptor(pool));
+        ((IDbContextOptionsBuilderInfrastructure)optionsBuilder).AddOrUpdateExtension(new LastInterceptorExtension());
+        return optionsBuilder;
     }
 
     /// <summary>Takes connections from the pool that dependency injection has: the only one, or the one with a name.</summary>

@@ -72,27 +72,51 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public NpgsqlConnection? TryTakeEnlisting(NpgsqlConnection onto)
     {
+        if (TryOpen(onto))
+        {
+            return onto;
+        }
+
+        // Nothing is at rest, most often. Otherwise that object cannot have it: disposed, of a data source that was replaced, bound to a host that has none, led elsewhere by its user.
+        var other = TryTakeEnlisting();
+        if (other is null || _only is null)
+        {
+            return other;
+        }
+
+        // Or it came to rest in between.
+        Close(other);
+        return TryOpen(onto) ? onto : TryTakeEnlisting();
+    }
+
+    private bool TryOpen(NpgsqlConnection onto)
+    {
         try
         {
-            var opening = onto.OpenAsync(_restingOnly);
-            if (opening.IsCompletedSuccessfully)
+            if (!onto.OpenAsync(_restingOnly).IsCompletedSuccessfully)
             {
-                if (_only is null)
-                {
-                    _hosts.Of(onto)?.NoteTaken();
-                }
-
-                return onto;
+                return false;
             }
-
-            // Its data source was replaced, or its host has nothing idle while others may: then another object must do.
-            return opening.Exception?.InnerException is ObjectDisposedException || _only is null ? TryTakeEnlisting() : null;
         }
         catch (InvalidOperationException)
         {
-            // It was taken away from its user and disposed, or the pool is still closing it: the same.
-            return TryTakeEnlisting();
+            // It was taken away from its user and disposed, or the pool is still closing it.
+            return false;
         }
+
+        if (Identify(onto) is null)
+        {
+            // Its user has given it a string, the same perhaps: what lay at rest there is not the pool's.
+            onto.Close();
+            return false;
+        }
+
+        if (_only is null)
+        {
+            _hosts.Of(onto)?.NoteTaken();
+        }
+
+        return true;
     }
 
     public NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken)

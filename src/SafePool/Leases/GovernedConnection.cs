@@ -18,6 +18,7 @@ internal sealed class GovernedConnection
     private readonly GovernedConnections _owner;
     private readonly NpgsqlConnection _connection;
     private readonly Func<RentSite> _site;
+    private readonly string _text;
     private WeakReference<LeaseKeeper>? _keeper;
     private RentOptions? _options;
     private LeaseSlot? _slot;
@@ -30,8 +31,12 @@ internal sealed class GovernedConnection
         _owner = owner;
         _connection = connection;
         _site = site;
+        _text = connection.ConnectionString;
         connection.StateChange += OnStateChange;
     }
+
+    /// <summary>False once its user has given it another string, or another database.</summary>
+    public bool LeadsToThePool => _connection.ConnectionString == _text;
 
     private PoolParts Parts => _owner.Parts;
 
@@ -104,7 +109,7 @@ internal sealed class GovernedConnection
         {
             OnClosed();
         }
-        else if (change.CurrentState == ConnectionState.Open)
+        else if (change.CurrentState == ConnectionState.Open && LeadsToThePool)
         {
             OnOpenedByItself();
         }

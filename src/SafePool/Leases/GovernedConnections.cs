@@ -30,7 +30,8 @@ internal sealed class GovernedConnections(PoolParts parts, RentDesk desk, Connec
         return connection;
     }
 
-    public bool Owns(NpgsqlConnection connection) => _known.TryGetValue(connection, out _);
+    /// <summary>Whether it is one of these, and still leads where the pool leads: one whose string was changed is not the pool's any more.</summary>
+    public bool Owns(NpgsqlConnection connection) => _known.TryGetValue(connection, out var governed) && governed.LeadsToThePool;
 
     /// <summary>Says who owns a connection: when the owner is lost, so is its lease. Does nothing for connections that are not governed.</summary>
     public void Entrust(NpgsqlConnection connection, object owner, RentOptions options)
