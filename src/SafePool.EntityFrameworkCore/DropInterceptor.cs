@@ -5,13 +5,13 @@ namespace SafePool.EntityFrameworkCore;
 
 /// <summary>Clears the pool before EF Core drops its database (<c>EnsureDeleted</c>), which ends every session that is connected to it.</summary>
 /// <remarks>EF Core does that itself for an <see cref="Npgsql.NpgsqlDataSource"/>, which <see cref="PoolDataSource"/> is not.</remarks>
-internal sealed class DropInterceptor(ConnectionPool pool) : DbCommandInterceptor
+internal sealed class DropInterceptor(PoolSource source) : DbCommandInterceptor
 {
     public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
     {
         if (eventData.CommandSource == CommandSource.Migrations && command.CommandText.StartsWith("DROP DATABASE", StringComparison.Ordinal))
         {
-            pool.Clear();
+            source.Pool.Clear();
         }
 
         return result;

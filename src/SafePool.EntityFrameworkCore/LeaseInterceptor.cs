@@ -11,7 +11,7 @@ namespace SafePool.EntityFrameworkCore;
 /// <remarks>
 /// An open that another interceptor has suppressed is left alone. What the context closes, disposes, or loses is not seen to here: the connection returns its lease itself.
 /// </remarks>
-internal sealed class LeaseInterceptor(ConnectionPool pool) : DbConnectionInterceptor
+internal sealed class LeaseInterceptor(PoolSource source) : DbConnectionInterceptor
 {
     public override DbConnection ConnectionCreated(ConnectionCreatedEventData eventData, DbConnection result)
     {
@@ -30,7 +30,7 @@ internal sealed class LeaseInterceptor(ConnectionPool pool) : DbConnectionInterc
             return result;
         }
 
-        var opened = Synchronously.Result(pool.Governed.OpenAsync(governed, UserCode.Find(pool), blocking: true, CancellationToken.None));
+        var opened = Synchronously.Result(source.Pool.Governed.OpenAsync(governed, UserCode.Find(source.Pool), blocking: true, CancellationToken.None));
         Exchange(connection, opened, eventData.Context);
         return InterceptionResult.Suppress();
     }
@@ -44,31 +44,31 @@ internal sealed class LeaseInterceptor(ConnectionPool pool) : DbConnectionInterc
     /// <summary>Another interceptor has thrown once the lease was out: EF Core takes the connection for closed and would not close it.</summary>
     public override void ConnectionFailed(DbConnection connection, ConnectionErrorEventData eventData)
     {
-        if (connection is NpgsqlConnection { State: ConnectionState.Open } opened && pool.Governed.Owns(opened))
+        if (connection is NpgsqlConnection { State: ConnectionState.Open } opened && source.Pool.Governed.Owns(opened))
         {
             opened.Close();
         }
     }
 
     public override Task ConnectionFailedAsync(DbConnection connection, ConnectionErrorEventData eventData, CancellationToken cancellationToken = default)
-        => connection is NpgsqlConnection { State: ConnectionState.Open } opened && pool.Governed.Owns(opened) ? opened.CloseAsync() : Task.CompletedTask;
+        => connection is NpgsqlConnection { State: ConnectionState.Open } opened && source.Pool.Governed.Owns(opened) ? opened.CloseAsync() : Task.CompletedTask;
 
     private async ValueTask<InterceptionResult> OpenAsync(NpgsqlConnection connection, DbContext? context, CancellationToken cancellationToken)
     {
         // The site is found on the caller's own stack, before the first await.
-        var opened = await pool.Governed.OpenAsync(connection, UserCode.Find(pool), blocking: false, cancellationToken).ConfigureAwait(false);
+        var opened = await source.Pool.Governed.OpenAsync(connection, UserCode.Find(source.Pool), blocking: false, cancellationToken).ConfigureAwait(false);
         Exchange(connection, opened, context);
         return InterceptionResult.Suppress();
     }
 
     private NpgsqlConnection? Governs(DbConnection connection, InterceptionResult result)
-        => !result.IsSuppressed && connection is NpgsqlConnection candidate && pool.Governed.Owns(candidate) ? candidate : null;
+        => !result.IsSuppressed && connection is NpgsqlConnection candidate && source.Pool.Governed.Owns(candidate) ? candidate : null;
 
     private void Entrust(NpgsqlConnection connection, DbContext? context)
     {
         if (context is not null)
         {
-            pool.Governed.Entrust(connection, context, ContextLabels.Of(context.GetType()));
+            source.Pool.Governed.Entrust(connection, context, ContextLabels.Of(context.GetType()));
         }
     }
 

@@ -8,7 +8,7 @@ namespace SafePool.EntityFrameworkCore;
 
 /// <summary>Lets a command follow its context to the connection that was opened in place of an object which could not be (<see cref="LeaseInterceptor"/>).</summary>
 /// <remarks>EF Core makes commands that are no queries before it opens, with the object of then.</remarks>
-internal sealed class MovedCommandInterceptor(ConnectionPool pool) : DbCommandInterceptor
+internal sealed class MovedCommandInterceptor(PoolSource source) : DbCommandInterceptor
 {
     public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
     {
@@ -53,7 +53,7 @@ internal sealed class MovedCommandInterceptor(ConnectionPool pool) : DbCommandIn
     {
         if (context is not null
             && command.Connection is NpgsqlConnection { State: ConnectionState.Closed } left
-            && pool.Governed.Owns(left)
+            && source.Pool.Governed.Owns(left)
             && context.Database.GetDbConnection() is NpgsqlConnection { State: ConnectionState.Open } present)
         {
             command.Connection = present;

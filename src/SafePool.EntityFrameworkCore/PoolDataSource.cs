@@ -5,12 +5,12 @@ namespace SafePool.EntityFrameworkCore;
 
 /// <summary>What EF Core makes the connections of its contexts from: each a closed one that the pool governs.</summary>
 /// <remarks>No <see cref="Npgsql.NpgsqlDataSource"/> of the pool is handed to EF Core, because behind a pooler the pool may go over to another one.</remarks>
-internal sealed class PoolDataSource(ConnectionPool pool) : DbDataSource
+internal sealed class PoolDataSource(PoolSource source) : DbDataSource
 {
-    private readonly Func<RentSite> _site = () => UserCode.Find(pool);
+    private readonly Func<RentSite> _site = () => UserCode.Find(source.Pool);
 
     /// <summary>Without the password. EF Core looks for settings in it, and makes connections to other databases of the server with it.</summary>
-    public override string ConnectionString => field ??= pool.Governed.Parts.Source.Create().ConnectionString;
+    public override string ConnectionString => field ??= source.Pool.Governed.Parts.Source.Create().ConnectionString;
 
-    protected override DbConnection CreateDbConnection() => pool.Governed.Create(_site);
+    protected override DbConnection CreateDbConnection() => source.Pool.Governed.Create(_site);
 }

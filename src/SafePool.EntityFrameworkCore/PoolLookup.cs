@@ -7,7 +7,25 @@ namespace SafePool.EntityFrameworkCore;
 /// <summary>Finds the pool of a context in dependency injection.</summary>
 internal static class PoolLookup
 {
-    public static ConnectionPool Find(IServiceProvider services, string? name)
+    /// <summary>Whether there is one shows at once; it is made later.</summary>
+    /// <exception cref="InvalidOperationException">There is none.</exception>
+    public static PoolSource Find(IServiceProvider services, string? name)
+    {
+        if (IsRegistered(services, name))
+        {
+            return new PoolSource(() => name is null ? services.GetRequiredService<ConnectionPool>() : services.GetRequiredKeyedService<ConnectionPool>(name));
+        }
+
+        var found = FindNow(services, name);
+        return new PoolSource(() => found);
+    }
+
+    private static bool IsRegistered(IServiceProvider services, string? name)
+        => name is null
+            ? services.GetService<IServiceProviderIsService>()?.IsService(typeof(ConnectionPool)) is true
+            : services.GetService<IServiceProviderIsKeyedService>()?.IsKeyedService(typeof(ConnectionPool), name) is true;
+
+    private static ConnectionPool FindNow(IServiceProvider services, string? name)
     {
         var pool = name is null ? services.GetService<ConnectionPool>() : services.GetKeyedService<ConnectionPool>(name);
         var general = pool is not null ? null : name is null ? services.GetService<IConnectionPool>() : services.GetKeyedService<IConnectionPool>(name);

@@ -28,9 +28,7 @@ public static class SafePoolDbContextOptionsBuilderExtensions
         ArgumentNullException.ThrowIfNull(optionsBuilder);
         ArgumentNullException.ThrowIfNull(pool);
 
-        optionsBuilder.UseNpgsql(new PoolDataSource(pool), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(pool), new DropInterceptor(pool), new MovedCommandInterceptor(pool));
-        ((IDbContextOptionsBuilderInfrastructure)optionsBuilder).AddOrUpdateExtension(new LastInterceptorExtension());
-        return optionsBuilder;
+        return Use(optionsBuilder, new PoolSource(() => pool), npgsqlOptionsAction);
     }
 
     /// <summary>Takes connections from the pool that dependency injection has: the only one, or the one with a name.</summary>
@@ -39,6 +37,7 @@ public static class SafePoolDbContextOptionsBuilderExtensions
     /// <param name="poolName">The key with which it is registered; <see langword="null"/> for the one without a key.</param>
     /// <param name="npgsqlOptionsAction">What <c>UseNpgsql</c> would be told.</param>
     /// <returns>The same options.</returns>
+    /// <remarks>The pool is made when the context first wants a connection: <c>dotnet ef</c> needs none that is configured.</remarks>
     /// <exception cref="InvalidOperationException">There is no such pool.</exception>
     public static DbContextOptionsBuilder UseSafePool(
         this DbContextOptionsBuilder optionsBuilder,
@@ -48,7 +47,7 @@ public static class SafePoolDbContextOptionsBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(services);
 
-        return optionsBuilder.UseSafePool(PoolLookup.Find(services, poolName), npgsqlOptionsAction);
+        return Use(optionsBuilder, PoolLookup.Find(services, poolName), npgsqlOptionsAction);
     }
 
     /// <summary>Takes connections from the pool in the dependency injection that makes the context (<c>AddDbContext(options => options.UseSafePool())</c>).</summary>
@@ -87,4 +86,11 @@ public static class SafePoolDbContextOptionsBuilderExtensions
         this DbContextOptionsBuilder<TContext> optionsBuilder, Action<NpgsqlDbContextOptionsBuilder>? npgsqlOptionsAction = null)
         where TContext : DbContext
         => (DbContextOptionsBuilder<TContext>)((DbContextOptionsBuilder)optionsBuilder).UseSafePool(npgsqlOptionsAction);
+
+    private static DbContextOptionsBuilder Use(DbContextOptionsBuilder optionsBuilder, PoolSource source, Action<NpgsqlDbContextOptionsBuilder>? npgsqlOptionsAction)
+    {
+        optionsBuilder.UseNpgsql(new PoolDataSource(source), npgsqlOptionsAction).AddInterceptors(new LeaseInterceptor(source), new DropInterceptor(source), new MovedCommandInterceptor(source));
+        ((IDbContextOptionsBuilderInfrastructure)optionsBuilder).AddOrUpdateExtension(new LastInterceptorExtension());
+        return optionsBuilder;
+    }
 }

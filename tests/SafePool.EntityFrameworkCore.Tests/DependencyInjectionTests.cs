@@ -92,6 +92,26 @@ public sealed class DependencyInjectionTests
         Assert.Equal((0, 1), shop.Places);
     }
 
+    /// <summary>As <c>dotnet ef</c> does: the model and scripts need no database, so they need no connection string.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData("orders")]
+    public async Task AddDbContext_ThePoolHasNoConnectionString_WorksUntilItWantsAConnection(string? name)
+    {
+        var services = new ServiceCollection();
+        services.AddKeyedSingleton(name, (_, _) => new ConnectionPool(new ConnectionPoolOptions()));
+        services.AddSingleton(_ => new ConnectionPool(new ConnectionPoolOptions()));
+        services.AddDbContext<ShopContext>((provider, options) => options.UseSafePool(provider, name));
+        await using var provider = services.BuildServiceProvider();
+        await using var scope = provider.CreateAsyncScope();
+        var context = scope.ServiceProvider.GetRequiredService<ShopContext>();
+
+        Assert.Contains("CREATE TABLE", context.Database.GenerateCreateScript(), StringComparison.Ordinal);
+
+        var error = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => context.Products.CountAsync(Cancellation));
+        Assert.Contains("ConnectionString", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task UseSafePool_NoPoolIsRegistered_SaysSo()
     {
