@@ -50,7 +50,7 @@ internal sealed class Diagnostician(PoolParts parts)
         return null;
     }
 
-    /// <summary>The holders that wait themselves: by flow where flows are followed, otherwise by trace.</summary>
+    /// <summary>The holders that wait themselves: by flow where flows are followed, and by trace where tracing is on.</summary>
     private static ImmutableHashSet<long> WaitingHolders(ImmutableArray<LeaseHolder> holders, object?[] waiting)
     {
         var leases = ImmutableHashSet.CreateBuilder<long>();
@@ -61,15 +61,24 @@ internal sealed class Diagnostician(PoolParts parts)
             {
                 case RentFlow flow:
                     leases.UnionWith(flow.HeldLeases());
+                    Note(flow.Trace);
                     break;
                 case Activity activity:
-                    traces.Add(activity.TraceId.ToHexString());
+                    Note(activity);
                     break;
             }
         }
 
         leases.UnionWith(holders.Where(holder => holder.TraceId is { } trace && traces.Contains(trace)).Select(holder => holder.LeaseId));
         return leases.ToImmutable();
+
+        void Note(Activity? activity)
+        {
+            if (activity is not null)
+            {
+                traces.Add(activity.TraceId.ToHexString());
+            }
+        }
     }
 
     private static string? InnerSite(object?[] waiting)

@@ -70,6 +70,9 @@ internal sealed record ThreadFacts
 
     public int Threads { get; init; }
 
-    /// <summary>At this rate the last of them waits for more than a second.</summary>
-    public bool IsStarved => Waiting * Elapsed.TotalSeconds > Done;
+    /// <summary>How long a work item of the pool's own has waited for a thread, within the last second or until now.</summary>
+    public TimeSpan Delay { get; init; }
+
+    /// <summary>At this rate the last of them waits for more than a second; or one has waited for half of one, and others wait behind it.</summary>
+    public bool IsStarved => Waiting * Elapsed.TotalSeconds > Done || (Waiting > 0 && Delay >= TimeSpan.FromSeconds(0.5));
 }

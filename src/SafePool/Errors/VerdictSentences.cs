@@ -77,8 +77,11 @@ internal static class VerdictSentences
 
     private static (string Text, string Remedy) Starved(PoolFacts facts)
         => (
-            $"{Number(facts.Threads.Waiting)} work items wait for one of {Number(facts.Threads.Threads)} threads, and {Number(facts.Threads.Done)} were done in the last {Sentences.Duration(facts.Threads.Elapsed)}: whoever could return a lease gets none.",
+            $"{Number(facts.Threads.Waiting)} work items wait for one of {Number(facts.Threads.Threads)} threads, and {Number(facts.Threads.Done)} were done in the last {Sentences.Duration(facts.Threads.Elapsed)}: whoever could return a lease gets none{Delay(facts.Threads)}.",
             "Do not block thread-pool threads (.Result, .Wait(), synchronous calls in asynchronous code).");
+
+    private static string Delay(ThreadFacts threads)
+        => threads.Delay >= TimeSpan.FromMilliseconds(1) ? $"; a work item of the pool's own has waited for {Sentences.Duration(threads.Delay)}" : "";
 
     private static (string Text, string Remedy) Full(PoolFacts facts)
     {
@@ -126,9 +129,13 @@ internal static class VerdictSentences
             return ($"{Crowd(busy)} and {Have(busy)} been held for {Range(busy, holder => holder.Held)}, one short command after the other.", remedy);
         }
 
-        if (facts.MeanHold is not { } hold || facts.RentsPerSecond == 0)
+        // Little's law: so many are busy on average. Where that is far from all, something else holds them, and was not seen for long enough.
+        if (facts.MeanHold is not { } hold || facts.RentsPerSecond * hold.TotalSeconds < facts.Counts.Size / 2.0)
         {
-            return ("Nothing is wrong with the holders.", remedy);
+            return facts.Holders.IsEmpty
+                ? ("Nothing is wrong with the holders.", remedy)
+                : ($"Nothing is wrong with the holders as far as was seen, and that is too little to say more: the longest lease has been held for {Sentences.Duration(facts.Holders[0].Held)}, rented at {Sentences.Site(facts.Holders[0])}.",
+                    $"Look at that line first, and at a wait that is longer; raise MaxSize (now {Number(facts.Counts.Size)}) only if all of its connections are needed.");
         }
 
         var needed = Math.Min(Math.Ceiling(facts.RentsPerSecond * hold.TotalSeconds), facts.Counts.Size);

@@ -20,7 +20,7 @@ internal sealed class NestedRents(PoolParts parts)
     /// <exception cref="InvalidOperationException">It is nested, and that is not allowed.</exception>
     public RentFlow Enter(in RentSite site)
     {
-        var flow = new RentFlow(_current.Value, site);
+        var flow = new RentFlow(_current.Value, site, parts.Watch.CurrentTrace());
         flow.Shorten();
         if (flow.NearestHolding() is { } holding)
         {

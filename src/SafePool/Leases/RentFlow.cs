@@ -1,7 +1,9 @@
+using System.Diagnostics;
+
 namespace SafePool.Leases;
 
 /// <summary>One rent as a link of the flow that made it: what the flow held or waited for before, and what became of this one.</summary>
-internal sealed class RentFlow(RentFlow? outer, RentSite site)
+internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
 {
     private RentFlow? _outer = outer;
     private LeaseSlot? _slot;
@@ -25,6 +27,9 @@ internal sealed class RentFlow(RentFlow? outer, RentSite site)
     }
 
     public RentSite Site { get; } = site;
+
+    /// <summary>The activity in which it was made, where tracing is on: it tells what a flow cannot, when the rent was made in a helper whose context ended with it.</summary>
+    public Activity? Trace { get; } = trace;
 
     /// <summary>It waits, or its lease is out.</summary>
     public bool IsAlive => !_isOver && (_slot is null || IsOut);

@@ -36,6 +36,39 @@ public sealed class NestedVerdictTests
         VerdictPage.Shows(error);
     }
 
+    /// <summary>A helper that opens for its caller: what it notes in its own context is gone when it returns. The trace is not.</summary>
+    [Fact]
+    public async Task NestedRents_ThroughAnAsyncHelperAndFlowsAreFollowed_AreKnownByTheirTraces()
+    {
+        using var source = new ActivitySource($"{nameof(NestedVerdictTests)}-helper-{Environment.ProcessId}");
+        using var listener = new ActivityListener { ShouldListenTo = heard => heard == source, Sample = (ref _) => ActivitySamplingResult.AllData };
+        ActivitySource.AddActivityListener(listener);
+        await using var scene = await Scene.CreateAsync(2, options => options.Leaks.NestedRents = NestedRentPolicy.Warn);
+        var mayNest = new TaskCompletionSource();
+        Task<Exception?>[] requests = [NestAsync(Patient), NestAsync(TimeSpan.FromSeconds(2))];
+        await scene.HeldAsync(2, holder => holder.Activity == LeaseActivity.Idle);
+        mayNest.SetResult();
+
+        var error = Assert.IsType<PoolExhaustedException>(await requests[1]);
+        Assert.Null(await requests[0]);
+        Assert.Equal((PoolVerdict.NestedRents, 2), (error.Diagnosis.Verdict, error.Diagnosis.Evidence[0].Places));
+
+        async Task<Lease> OpenAsync(TimeSpan patience)
+        {
+            await Task.Yield();
+            return await scene.Pool.RentAsync(new RentOptions { AcquireTimeout = patience });
+        }
+
+        async Task<Exception?> NestAsync(TimeSpan patience)
+        {
+            using var request = source.StartActivity("POST /nest");
+            await using var outer = await OpenAsync(Patient);
+            _ = outer.Connection;
+            await mayNest.Task;
+            return await Record.ExceptionAsync(async () => await (await OpenAsync(patience)).DisposeAsync());
+        }
+    }
+
     [Fact]
     [Trait("Conformance", "92")]
     public async Task NestedRents_EveryHolderWaits_FailsOneAtOnceAndTheOthersGoOn()

@@ -23,6 +23,33 @@ public sealed class StarvedVerdictTests
         VerdictPage.Shows(error);
     }
 
+    /// <summary>Work gets done all the while, a little of it: what is queued behind it waits for seconds.</summary>
+    [Fact]
+    public async Task ThreadPoolStarvation_WithSomeProgress_IsNotPutDownToTheHolders()
+    {
+        await using var scene = await Scene.CreateAsync(2);
+        scene.Start(2, service => service.QuoteAsync());
+        await scene.HeldAsync(2, holder => holder.Activity == LeaseActivity.Idle);
+        using var isOver = new ManualResetEventSlim();
+        Exception? error = null;
+        var renter = new Thread(() =>
+        {
+            error = Record.Exception(() => scene.Pool.Rent(new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(3) }));
+            isOver.Set();
+        });
+        renter.Start();
+
+        // Each makes room for the next after ten milliseconds; enough of them for as many threads as there may be by now.
+        var work = Enumerable.Range(0, 60_000).Select(_ => Task.Factory.StartNew(
+            () => isOver.Wait(TimeSpan.FromMilliseconds(10), Cancellation), Cancellation, TaskCreationOptions.PreferFairness, TaskScheduler.Default)).ToArray();
+        renter.Join();
+        await Task.WhenAll(work);
+
+        var exhausted = Assert.IsType<PoolExhaustedException>(error);
+        Assert.True(exhausted.Diagnosis.Verdict == PoolVerdict.ThreadPoolStarvation, $"{exhausted.Message} {scene.Pool.Parts.Vitals.Threads()}");
+        Assert.Contains("a work item of the pool's own has waited for", exhausted.Diagnosis.Evidence[0].Text, StringComparison.Ordinal);
+    }
+
     /// <summary>Which of them came first nobody knows, so both are told: threads that block in a rent are what a leak leads to.</summary>
     [Fact]
     public async Task LeakAndThreadPoolStarvation_EveryLeaseIsForgotten_NamesBothTheLeakFirst()

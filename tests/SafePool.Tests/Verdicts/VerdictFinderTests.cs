@@ -78,6 +78,29 @@ public sealed class VerdictFinderTests
         Assert.Equal(isStarved, threads.IsStarved);
     }
 
+    /// <summary>Some progress is made, and the pool's own work waits all the same.</summary>
+    [Theory]
+    [InlineData(100, 0.7, true)]
+    [InlineData(100, 0.3, false)]
+    [InlineData(0, 0.7, false)]
+    public void IsStarved_TheOwnWorkItemWaits_IsTrueFromHalfASecondOnIfOthersWaitToo(long waiting, double delay, bool isStarved)
+    {
+        var threads = new ThreadFacts { Waiting = waiting, Done = 10_000, Elapsed = TimeSpan.FromSeconds(1.2), Threads = 2, Delay = TimeSpan.FromSeconds(delay) };
+
+        Assert.Equal(isStarved, threads.IsStarved);
+    }
+
+    /// <summary>One short wait on one short lease proves nothing; the line is named all the same.</summary>
+    [Fact]
+    public void Find_OneShortHold_SaysThatItIsTooLittleAndNamesTheHolder()
+    {
+        var evidence = Assert.Single(Find(Busy(1, 0.054)).Evidence);
+
+        Assert.Equal(PoolVerdict.Undersized, evidence.Verdict);
+        Assert.Contains("too little to say more: the longest lease has been held for 54 ms, rented at OrderStore.cs:57 (LoadAsync)", evidence.Text, StringComparison.Ordinal);
+        Assert.Contains("only if all of its connections are needed", evidence.Remedy, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Find_NothingAtAll_IsUndersized() => Assert.Equal(PoolVerdict.Undersized, Find().Verdict);
 
