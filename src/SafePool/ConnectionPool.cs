@@ -306,6 +306,9 @@ public sealed class ConnectionPool : IConnectionPool
     /// <summary>For the packages that belong to this one.</summary>
     internal PoolParts Parts => _parts;
 
+    /// <summary>What listens to the connections of leases while these are out.</summary>
+    internal StateChangeEventHandler OnReopened => field ??= new ReopenedConnection(this).OnStateChange;
+
     internal void Return(LeaseHandle handle, long leaseId) => Synchronously.Result(ReturnAsync(handle, leaseId, blocking: true));
 
     internal ValueTask ReturnAsync(LeaseHandle handle, long leaseId, bool blocking = false)

@@ -117,7 +117,7 @@ internal sealed class ChaosRun : IAsyncDisposable
             await fault.BeginAsync(_landscape);
         }
 
-        await Task.Delay(episode.Duration, TimeProvider.System);
+        await PassAsync(round, episode.Duration);
         foreach (var fault in episode.Faults.Reverse())
         {
             await fault.HealAsync(_landscape);
@@ -133,6 +133,29 @@ internal sealed class ChaosRun : IAsyncDisposable
 
         var memory = await _checks.MemoryFlatAsync();
         Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
+    }
+
+    /// <summary>In one episode of three the pool is given other sizes meanwhile, and its own again in the end.</summary>
+    private async Task PassAsync(Round round, TimeSpan duration)
+    {
+        if (!_random.Percent(33))
+        {
+            await Task.Delay(duration, TimeProvider.System);
+            return;
+        }
+
+        var from = TimeProvider.System.GetTimestamp();
+        var changes = 0;
+        do
+        {
+            round.Resize(_random);
+            changes++;
+            await Task.Delay(_random.Milliseconds(1, 200), TimeProvider.System);
+        }
+        while (TimeProvider.System.GetElapsedTime(from) < duration);
+
+        round.RestoreSize();
+        Tell($"   {changes} other sizes meanwhile");
     }
 
     private string Report(Round round)

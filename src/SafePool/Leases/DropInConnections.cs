@@ -22,13 +22,17 @@ internal sealed class DropInConnections(ConnectionReturner returner, LeakDetecto
         // Only the id: readers that Npgsql re-uses keep the last connection object, and with it this listener. If that kept the handle, nobody would see
         // that a later lease of this slot was dropped.
         var leaseId = lease.Id;
-        connection.StateChange += (_, change) =>
+        StateChangeEventHandler? listener = null;
+        listener = (_, change) =>
         {
             if (change.CurrentState == ConnectionState.Closed && slot.TrySettle(leaseId))
             {
+                // Nor the pool itself, which may be dropped without being disposed.
+                connection.StateChange -= listener;
                 OnClosed(slot, leaseId, connection);
             }
         };
+        connection.StateChange += listener;
         if (connection.FullState == ConnectionState.Broken && slot.TrySettle(leaseId))
         {
             // Before anybody listened: it will never tell again.

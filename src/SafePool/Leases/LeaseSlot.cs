@@ -1,4 +1,3 @@
-using System.Data;
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Admission;
@@ -28,7 +27,6 @@ internal sealed class LeaseSlot
     private const long Never = long.MinValue;
 
     private readonly LeaseWatch _watch;
-    private StateChangeEventHandler? _onStateChange;
     private readonly PoolClock _clock;
     private Tenancy _present = Tenancy.Ring(Remembered);
     private uint _turn;
@@ -148,7 +146,7 @@ internal sealed class LeaseSlot
     {
         if (!WasUsed)
         {
-            connection.StateChange += _onStateChange ??= OnStateChange;
+            connection.StateChange += Pool.OnReopened;
         }
 
         NoteUse();
@@ -231,13 +229,5 @@ internal sealed class LeaseSlot
         Volatile.Write(ref _leaseId, id);
         handle.EnsureRegistered();
         return new Lease(handle, id);
-    }
-
-    private void OnStateChange(object sender, StateChangeEventArgs change)
-    {
-        if (change.CurrentState == ConnectionState.Open)
-        {
-            ReopenedConnection.Check(Pool.Parts, (NpgsqlConnection)sender);
-        }
     }
 }

@@ -6,6 +6,7 @@ namespace SafePool.ChaosTests.Load;
 internal sealed class Round
 {
     private readonly Worker[] _workers;
+    private readonly int _minSize;
     private volatile bool _isOver;
     private volatile bool _isClosed;
     private readonly System.Collections.Concurrent.ConcurrentQueue<Func<string>> _evidence = [];
@@ -23,7 +24,7 @@ internal sealed class Round
             $"MaxLifetime {options.MaxLifetime}, ProbeAfterIdle {options.ProbeAfterIdle}, ProbeAfterQuiet {options.ProbeAfterQuiet}, " +
             $"WatchServer {options.WatchServer}, {Describe(options.Breaker)}, StatementTimeout {options.StatementTimeout} {options.Timeouts}, " +
             $"Leaks {options.Leaks.Threshold} {options.Leaks.AbandonAfter}, hook {options.PhysicalConnectionOpened is not null}";
-        (MaxSize, AcquireTimeout) = (options.MaxSize, options.AcquireTimeout);
+        (MaxSize, _minSize, AcquireTimeout) = (options.MaxSize, options.MinSize, options.AcquireTimeout);
         Resets = options.Reset != SessionReset.Rollback && landscape.Middleman is not { SharesSessions: true };
         TellsErrorsOfOpens = !options.Breaker.Enabled;
         LosesPercent = options.Leaks.AbandonAfter is null ? 0 : 1;
@@ -123,6 +124,14 @@ internal sealed class Round
 
         await Pool.DisposeAsync();
     }
+
+    /// <summary>Gives the pool another size, within its own.</summary>
+    public void Resize(Random random) => SetSize(random.Next(Math.Max(1, _minSize), MaxSize + 1));
+
+    /// <summary>Gives it its own again.</summary>
+    public void RestoreSize() => SetSize(MaxSize);
+
+    private void SetSize(int size) => Pool.Reconfigure(options => options.MaxSize = size);
 
     private static ConnectionPoolOptions Draw(Random random, Landscape landscape)
     {

@@ -11,10 +11,12 @@ public sealed class CommandFailuresTests
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     /// <summary>What the process keeps to hear of failures must not keep a pool that was dropped without being disposed.</summary>
-    [Fact]
-    public async Task Pool_DroppedAfterACommandFailed_IsCollected()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Pool_DroppedAfterACommandFailed_IsCollected(bool dropIn)
     {
-        var pool = await UseAndDropAsync();
+        var pool = await UseAndDropAsync(dropIn);
 
         await Eventually.True(
             () =>
@@ -41,13 +43,21 @@ public sealed class CommandFailuresTests
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static async Task<WeakReference> UseAndDropAsync()
+    private static async Task<WeakReference> UseAndDropAsync(bool dropIn)
     {
         var server = await Outside.SharedServerAsync();
         var pool = ConnectionPool.Create(server, options => options.WatchServer = false);
-        await using (var lease = await pool.RentAsync(Cancellation))
+        if (dropIn)
         {
+            await using var connection = await pool.OpenConnectionAsync(Cancellation);
+            await Assert.ThrowsAnyAsync<Exception>(() => connection.DoAsync("SELECT 1 / 0"));
+            Assert.Equal(1, await connection.AskAsync<int>("SELECT 1"));
+        }
+        else
+        {
+            await using var lease = await pool.RentAsync(Cancellation);
             await Assert.ThrowsAnyAsync<Exception>(() => lease.DoAsync("SELECT 1 / 0"));
+            Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
         }
 
         return new WeakReference(pool);
