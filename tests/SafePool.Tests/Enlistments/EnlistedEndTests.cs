@@ -20,11 +20,11 @@ public sealed class EnlistedEndTests(TransactionalServer server) : IClassFixture
     {
         await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
         var note = NewNote();
-        var (scope, lease) = await AbandonAsync(pool.Pool, note, isReturned);
+        var (scope, lease, session) = await AbandonAsync(pool.Pool, note, isReturned);
 
         if (!isReturned)
         {
-            await Eventually.True(async () => await pool.ActivityAsync(lease.Session()) == "idle", "its transaction has been rolled back");
+            await Eventually.True(async () => await pool.ActivityAsync(session) == "idle", "its transaction has been rolled back");
             await lease.DisposeAsync();
         }
 
@@ -359,10 +359,11 @@ public sealed class EnlistedEndTests(TransactionalServer server) : IClassFixture
         await Outstanding.NoneAsync(pool.Pool);
     }
 
-    private static async Task<(TransactionScope, Lease)> AbandonAsync(ConnectionPool pool, string note, bool isReturned)
+    private static async Task<(TransactionScope Scope, Lease Lease, int Session)> AbandonAsync(ConnectionPool pool, string note, bool isReturned)
     {
         var scope = Scope(timeout: TimeSpan.FromMilliseconds(300));
         var lease = await pool.RentAsync(Cancellation);
+        var session = lease.Session();
         await lease.DoAsync(Insert(note));
         if (isReturned)
         {
@@ -370,7 +371,7 @@ public sealed class EnlistedEndTests(TransactionalServer server) : IClassFixture
             Assert.Equal(1, pool.GetSnapshot().Leased);
         }
 
-        return (scope, lease);
+        return (scope, lease, session);
     }
 
     private static async Task DropAsync(ConnectionPool pool, string note)
