@@ -19,6 +19,9 @@ internal static class Chaos
         ? words.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
         : null;
 
+    /// <summary>SAFEPOOL_CHAOS_RESIZE=1: pools are given other sizes while faults are on.</summary>
+    public static bool Resizes { get; } = Number("SAFEPOOL_CHAOS_RESIZE") == 1;
+
     private static int? Number(string variable)
         => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } text ? int.Parse(text, CultureInfo.InvariantCulture) : null;
 }

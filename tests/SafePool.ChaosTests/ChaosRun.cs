@@ -135,10 +135,10 @@ internal sealed class ChaosRun : IAsyncDisposable
         Tell(string.Create(CultureInfo.InvariantCulture, $"   healed; served again after {recovery.TotalMilliseconds:0} ms; {_journal.Requests} requests; {memory}"));
     }
 
-    /// <summary>In one episode of three the pool is given other sizes meanwhile, and its own again in the end.</summary>
+    /// <summary>In one episode of three, if that is wanted, the pool is given other sizes meanwhile, and its own again in the end.</summary>
     private async Task PassAsync(Round round, TimeSpan duration)
     {
-        if (!_random.Percent(33))
+        if (!Chaos.Resizes || !_random.Percent(33))
         {
             await Task.Delay(duration, TimeProvider.System);
             return;
