@@ -33,6 +33,7 @@ internal sealed class PoolParts
         Physicals = new PhysicalConnections(settings, Clock);
         Path = new ServerPath();
         Roles = new HostRoles(Clock);
+        Hooks = new Hooks(Clock);
         Timeouts = new LeaseTimeouts(settings, Path);
         Failures = new SessionFailures(this);
         Source = sourceFactory?.Invoke(Physicals) ?? MakeSource(settings, time, logger);
@@ -97,6 +98,8 @@ internal sealed class PoolParts
 
     public HostRoles Roles { get; }
 
+    public Hooks Hooks { get; }
+
     public LeaseTimeouts Timeouts { get; }
 
     public OpenTimes Opens { get; }
@@ -137,7 +140,7 @@ internal sealed class PoolParts
         CommandFailures.Add(settings.DataSourceName, Failures);
         try
         {
-            return new NpgsqlConnectionSource(settings, Path, Physicals, Roles, time, logger);
+            return new NpgsqlConnectionSource(settings, Path, Physicals, Roles, Hooks, time, logger);
         }
         catch
         {

@@ -2,6 +2,7 @@ using System.Data;
 using System.Transactions;
 using Npgsql;
 using SafePool.Connections;
+using SafePool.Maintenance;
 
 namespace SafePool.TestKit;
 
@@ -19,6 +20,7 @@ namespace SafePool.TestKit;
 internal sealed partial class ScriptedConnectionSource(PhysicalConnections physicals) : IConnectionSource
 {
     private readonly Lock _gate = new();
+    private readonly Hooks _hooks = new(new PoolClock(TimeProvider.System));
     private readonly Dictionary<NpgsqlConnection, ScriptedSession> _sessions = [];
     private readonly Queue<ScriptedPhysical> _resting = new();
     private int _clears;
@@ -292,12 +294,12 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         return held;
     }
 
-    private static async ValueTask<Exception?> TryGreetAsync(
+    private async ValueTask<Exception?> TryGreetAsync(
         Func<NpgsqlConnection, CancellationToken, ValueTask> hook, NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
         try
         {
-            await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+            await _hooks.RunAsync(hook, nameof(PhysicalConnectionOpened), connection, blocking, cancellationToken).ConfigureAwait(false);
             return null;
         }
         catch (Exception error)

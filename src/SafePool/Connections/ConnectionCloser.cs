@@ -291,13 +291,12 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
         {
             if (parts.Settings.LeaseReturning is { } hook)
             {
-                await Hooks.RunWithinAsync(
+                await parts.Hooks.RunWithinAsync(
                     hook,
                     nameof(ConnectionPoolOptions.LeaseReturning),
                     connection,
                     blocking: false,
                     PoolSettings.ReturnPatience,
-                    parts.Time,
                     CancellationToken.None).ConfigureAwait(false);
             }
 

@@ -1,15 +1,32 @@
+using System.Collections.Concurrent;
 using Npgsql;
 using SafePool.Errors;
+using SafePool.Maintenance;
 
 namespace SafePool.Connections;
 
-/// <summary>Runs a user's hook for asynchronous and for blocking callers.</summary>
-internal static class Hooks
+/// <summary>Runs the hooks of a pool's user, for asynchronous and for blocking callers, and knows which of them run now.</summary>
+internal sealed class Hooks(PoolClock clock)
 {
-    public static ValueTask RunAsync(
-        Func<NpgsqlConnection, CancellationToken, ValueTask> hook, NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
+    private readonly ConcurrentDictionary<HookCall, byte> _running = new();
+    private readonly AsyncLocal<HookCall?> _current = new();
+    private volatile bool _wasAnyRun;
+
+    /// <summary>The hook within which the caller runs; null outside of one.</summary>
+    public HookCall? Current => _wasAnyRun ? _current.Value : null;
+
+    /// <summary>The hooks that run now, and that somebody waits for.</summary>
+    public IEnumerable<HookCall> Running => _running.Keys.Where(call => call.IsAwaited);
+
+    /// <param name="hook">The hook.</param>
+    /// <param name="name">Its option.</param>
+    /// <param name="connection">What it is given.</param>
+    /// <param name="blocking">Completes synchronously.</param>
+    /// <param name="cancellationToken">Gives up; a hook that does not heed it is waited for all the same.</param>
+    public ValueTask RunAsync(
+        Func<NpgsqlConnection, CancellationToken, ValueTask> hook, string name, NpgsqlConnection connection, bool blocking, CancellationToken cancellationToken)
     {
-        var running = Begin(hook, connection, cancellationToken);
+        var running = Begin(hook, name, connection, cancellationToken);
         if (blocking && !running.IsCompleted)
         {
             running.AsTask().GetAwaiter().GetResult();
@@ -26,21 +43,19 @@ internal static class Hooks
     /// <param name="connection">What it is given; afterwards it may still be in use.</param>
     /// <param name="blocking">Completes synchronously.</param>
     /// <param name="bound">How long it may take.</param>
-    /// <param name="time">The clock.</param>
     /// <param name="cancellationToken">The caller's.</param>
     /// <exception cref="TimeoutException">It had not ended by then.</exception>
-    public static async ValueTask RunWithinAsync(
+    public async ValueTask RunWithinAsync(
         Func<NpgsqlConnection, CancellationToken, ValueTask> hook,
         string name,
         NpgsqlConnection connection,
         bool blocking,
         TimeSpan bound,
-        TimeProvider time,
         CancellationToken cancellationToken)
     {
-        using var timeout = new CancellationTokenSource(bound, time);
+        using var timeout = new CancellationTokenSource(bound, clock.Provider);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
-        var running = Begin(hook, connection, either.Token);
+        var running = Begin(hook, name, connection, either.Token);
         if (running.IsCompleted)
         {
             await running.ConfigureAwait(false);
@@ -76,9 +91,30 @@ internal static class Hooks
 
     private static TimeoutException Hangs(string name, TimeSpan bound) => new($"The hook {name} had not ended after {Sentences.Duration(bound)}.");
 
-    private static ValueTask Begin(Func<NpgsqlConnection, CancellationToken, ValueTask> hook, NpgsqlConnection connection, CancellationToken cancellationToken)
+    private ValueTask Begin(
+        Func<NpgsqlConnection, CancellationToken, ValueTask> hook, string name, NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        var call = new HookCall(name, clock.Exact, cancellationToken);
+
         // The awaits inside would go back to the caller's context, and the caller may block there.
-        => SynchronizationContext.Current is null && TaskScheduler.Current == TaskScheduler.Default
-            ? hook(connection, cancellationToken)
-            : new ValueTask(Task.Run(() => hook(connection, cancellationToken).AsTask(), CancellationToken.None));
+        return SynchronizationContext.Current is null && TaskScheduler.Current == TaskScheduler.Default
+            ? InvokeAsync(hook, call, connection, cancellationToken)
+            : new ValueTask(Task.Run(() => InvokeAsync(hook, call, connection, cancellationToken).AsTask(), CancellationToken.None));
+    }
+
+    private async ValueTask InvokeAsync(
+        Func<NpgsqlConnection, CancellationToken, ValueTask> hook, HookCall call, NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        _running.TryAdd(call, 0);
+        _wasAnyRun = true;
+        _current.Value = call;
+        try
+        {
+            await hook(connection, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _running.TryRemove(call, out _);
+        }
+    }
 }

@@ -33,7 +33,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     private readonly PhysicalOpening _opening;
     private readonly TimeSpan _connectTimeout;
 
-    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger)
+    public NpgsqlConnectionSource(PoolSettings settings, ServerPath path, PhysicalConnections physicals, HostRoles roles, Hooks hooks, TimeProvider clock, ILogger logger)
     {
         _physicals = physicals;
         _path = path;
@@ -41,7 +41,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _hosts = new ServerHosts(settings, path, clock);
         _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
-        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, clock, logger);
+        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, hooks, clock, logger);
         DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 

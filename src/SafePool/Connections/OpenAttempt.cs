@@ -40,7 +40,7 @@ internal sealed class OpenAttempt : IDisposable
     private ITimer? _timer;
     private CancellationTokenRegistration _onClosing;
     private OpenedConnection _connected;
-    private OpenState _givenUpIn;
+    private OpenState _leftIn;
     private volatile bool _isOutOfTime;
     private int _state;
 
@@ -69,7 +69,7 @@ internal sealed class OpenAttempt : IDisposable
     public Task<Exception?> Outcome => _outcome.Task;
 
     /// <summary>What whoever gave it up has in hand; null when it was not connected yet.</summary>
-    public OpenedConnection? InHand => State == OpenState.GivenUp && _givenUpIn != OpenState.Connecting ? _connected : null;
+    public OpenedConnection? InHand => State == OpenState.GivenUp && _leftIn != OpenState.Connecting ? _connected : null;
 
     private OpenState State => (OpenState)Volatile.Read(ref _state);
 
@@ -126,9 +126,9 @@ internal sealed class OpenAttempt : IDisposable
     /// <summary>That it was given up, and which callback hangs.</summary>
     public NpgsqlException OutOfTime()
     {
-        var hanging = State == OpenState.GivenUp ? NameHanging() : "";
+        var hanging = State == OpenState.GivenUp ? NameHanging() : IsInHook ? " The hook PhysicalConnectionOpened had not ended." : "";
         var bound = Sentences.Duration(_settings.ConnectTimeout);
-        return new NpgsqlException($"No connection was open within ConnectTimeout ({bound}).{hanging}", new TimeoutException());
+        return new NpgsqlException($"No connection was open within ConnectTimeout ({bound}).{hanging}", IsInHook ? new HookTimeoutException() : new TimeoutException());
     }
 
     /// <summary>Whoever ran it has come to its end, in time or not.</summary>
@@ -140,12 +140,14 @@ internal sealed class OpenAttempt : IDisposable
         _cancellation.Dispose();
     }
 
-    private string NameHanging() => _givenUpIn switch
+    private bool IsInHook => _leftIn == OpenState.InHook;
+
+    private string NameHanging() => _leftIn switch
     {
         OpenState.InHook => " The hook PhysicalConnectionOpened hangs: it has not ended, and does not heed its token.",
         OpenState.Connecting when _settings.ConfigureDataSource is not null
             => " A callback that ConfigureDataSource has set hangs (a password provider, a check of certificates, an initializer)"
-                + (IsBlocking ? ", or the server is silent." : ": it has not ended, and does not heed its token."),
+                + ", or the server is silent: what was begun has not ended.",
         _ => " What Npgsql does for it has not ended either.",
     };
 
@@ -221,11 +223,7 @@ internal sealed class OpenAttempt : IDisposable
     {
         while (State is var seen and < OpenState.Done)
         {
-            if (next == OpenState.GivenUp)
-            {
-                _givenUpIn = seen;
-            }
-
+            _leftIn = seen;
             if (TryMove(seen, next))
             {
                 return true;

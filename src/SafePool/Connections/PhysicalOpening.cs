@@ -9,14 +9,14 @@ namespace SafePool.Connections;
 
 /// <summary>Opens one physical connection: connects, asks who is there, finds out what stands in between, greets the session.</summary>
 internal sealed class PhysicalOpening(
-    PoolSettings settings, ServerPath path, ServerHosts hosts, PhysicalConnections physicals, HostRoles roles, TimeProvider clock, ILogger logger) : IDisposable
+    PoolSettings settings, ServerPath path, ServerHosts hosts, PhysicalConnections physicals, HostRoles roles, Hooks hooks, TimeProvider clock, ILogger logger) : IDisposable
 {
     // A name that leads to a pooler and to a server by turns must not cost all connections every time.
     private static readonly TimeSpan _mostOften = TimeSpan.FromMinutes(1);
 
-    private readonly SessionGreeting _greeting = new(settings);
+    private readonly SessionGreeting _greeting = new(settings, hooks);
     private readonly IdentityQuestion _question = new(settings, logger);
-    private readonly PathFinder _finder = new(settings, path, hosts, new SessionGreeting(settings), clock, logger);
+    private readonly PathFinder _finder = new(settings, path, hosts, new SessionGreeting(settings, hooks), clock, logger);
     private readonly HostSearch _search = new(settings, hosts, physicals);
     private long _wasDirectAgainAt = long.MinValue;
 

@@ -5,7 +5,7 @@ using SafePool.Options;
 namespace SafePool.Connections;
 
 /// <summary>What is said to every new session before anybody gets it.</summary>
-internal sealed class SessionGreeting(PoolSettings settings)
+internal sealed class SessionGreeting(PoolSettings settings, Hooks hooks)
 {
     /// <summary>The backend that serves a session at this moment: its process id, with the server on which that means something where the server says who it is.</summary>
     /// <param name="connection">Open.</param>
@@ -60,7 +60,7 @@ internal sealed class SessionGreeting(PoolSettings settings)
     {
         if (settings.PhysicalConnectionOpened is { } hook)
         {
-            await Hooks.RunAsync(hook, connection, blocking, cancellationToken).ConfigureAwait(false);
+            await hooks.RunAsync(hook, nameof(ConnectionPoolOptions.PhysicalConnectionOpened), connection, blocking, cancellationToken).ConfigureAwait(false);
             await RefuseOpenTransactionAsync(connection, blocking, cancellationToken).ConfigureAwait(false);
         }
     }

@@ -13,11 +13,11 @@ internal sealed class Diagnostician(PoolParts parts)
 
     /// <param name="counts">As they were when the rent failed.</param>
     /// <param name="holders">Who held what then.</param>
-    /// <param name="failed">Who failed: an activity, a <see cref="RentFlow"/> or nothing; no longer in the queue.</param>
+    /// <param name="failed">What failed; no longer in the queue.</param>
     /// <param name="isDeadlock">Its waiting closed a circle.</param>
-    public Diagnosis Diagnose(GateCounts counts, ImmutableArray<LeaseHolder> holders, object? failed, bool isDeadlock)
+    public Diagnosis Diagnose(GateCounts counts, ImmutableArray<LeaseHolder> holders, Refusal failed, bool isDeadlock)
     {
-        object?[] waiting = [.. parts.Gate.Waiting(WaitersLookedAt), failed];
+        object?[] waiting = [.. parts.Gate.Waiting(WaitersLookedAt), failed.Who];
         return VerdictFinder.Find(new PoolFacts
         {
             Counts = counts,
@@ -26,6 +26,7 @@ internal sealed class Diagnostician(PoolParts parts)
             InnerSite = InnerSite(waiting),
             IsDeadlock = isDeadlock,
             Opens = parts.Opens.Read(),
+            Hooks = [.. parts.Hooks.Running.Select(call => new HookFacts(call.Name, parts.Clock.Since(call.BegunAt), call.IsRenting || call == failed.Hook))],
             Refusal = parts.Room.Refusal,
             ServerSilentFor = parts.Inspector.SilentFor,
             Threads = parts.Vitals.Threads(),

@@ -22,6 +22,9 @@ internal sealed record PoolFacts
 
     public OpenFacts Opens { get; init; } = new();
 
+    /// <summary>The user's hooks that run at this moment.</summary>
+    public ImmutableArray<HookFacts> Hooks { get; init; } = [];
+
     /// <summary>What one more connection was refused with, while the pool has gone on with fewer than its size since; null when nobody has.</summary>
     public Exception? Refusal { get; init; }
 
@@ -41,6 +44,12 @@ internal sealed record PoolFacts
 
     public int MinSize { get; init; }
 }
+
+/// <summary>A hook that runs.</summary>
+/// <param name="Name">Its option.</param>
+/// <param name="For">How long it has been running.</param>
+/// <param name="IsRenting">It waits for a lease of the same pool.</param>
+internal readonly record struct HookFacts(string Name, TimeSpan For, bool IsRenting);
 
 /// <summary>How opens have fared.</summary>
 internal sealed record OpenFacts

@@ -34,6 +34,7 @@ internal static class VerdictFinder
         var evidence = facts.Holders
             .GroupBy(holder => CauseOf(holder, facts))
             .Select(cause => (Verdict: cause.Key, Places: cause.Count(), Holders: cause.ToImmutableArray()))
+            .Append(OfPlacesInHooks(facts))
             .Append(OfPlacesWithoutConnection(facts))
             .Append((Verdict: PoolVerdict.ThreadPoolStarvation, Places: 0, Holders: []))
             .GroupBy(cause => cause.Verdict)
@@ -52,6 +53,17 @@ internal static class VerdictFinder
         => holder.Backend is { } backend && backend.StateAge < holder.BusyFor ? backend.StateAge : holder.BusyFor;
 
     public static bool IsTelling(LeaseHolder holder) => holder.Held >= _telling;
+
+    /// <summary>The hooks that keep a place from its next lease: they have been at it for long, or wait for a lease themselves.</summary>
+    public static IEnumerable<HookFacts> LongHooks(PoolFacts facts)
+        => facts.Hooks.Where(hook => hook.Name != nameof(ConnectionPoolOptions.PhysicalConnectionOpened) && (hook.IsRenting || hook.For >= _look));
+
+    /// <summary>The hook that keeps an open from its end.</summary>
+    public static HookFacts? OpeningHook(PoolFacts facts)
+        => facts.Hooks
+            .Where(hook => hook.Name == nameof(ConnectionPoolOptions.PhysicalConnectionOpened) && (hook.IsRenting || hook.For >= _look))
+            .Select(hook => (HookFacts?)hook)
+            .MaxBy(hook => hook!.Value.For);
 
     private static PoolVerdict CauseOf(LeaseHolder holder, PoolFacts facts)
     {
@@ -96,13 +108,25 @@ internal static class VerdictFinder
     {
         var opens = facts.Opens;
         var unopened = facts.Counts.Missing;
-        var verdict = opens.LastError is { } error && (unopened > 0 || opens.SinceLastError < _recently)
+        var verdict = IsHeldUpByHook(facts) ? PoolVerdict.SlowConnects
+            : opens.LastError is { } error && (unopened > 0 || opens.SinceLastError < _recently)
             ? IsFull(error, facts.Counts) ? PoolVerdict.ServerFull : PoolVerdict.ServerUnreachable
             : facts.Refusal is not null && unopened > 0 ? PoolVerdict.ServerFull
             : facts.Counts.Quarantined > 0 ? PoolVerdict.ServerUnreachable
             : PoolVerdict.SlowConnects;
         return (verdict, unopened + facts.Counts.Quarantined, []);
     }
+
+    /// <summary>Places whose lease has not begun, or has ended, because a hook is at work: one that rents waits for another lease, any other keeps the connection idle.</summary>
+    private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesInHooks(PoolFacts facts)
+    {
+        var hooks = LongHooks(facts).ToArray();
+        var places = Math.Min(hooks.Length, Math.Max(0, facts.Counts.Leased - facts.Holders.Length));
+        return (hooks.Any(hook => hook.IsRenting) ? PoolVerdict.NestedRents : PoolVerdict.IdleHolders, places, []);
+    }
+
+    private static bool IsHeldUpByHook(PoolFacts facts)
+        => OpeningHook(facts) is not null || facts.Opens.LastError is { InnerException: HookTimeoutException };
 
     /// <summary>Who refuses one more, in whatever words, while others serve on, is full.</summary>
     private static bool IsFull(Exception error, GateCounts counts)

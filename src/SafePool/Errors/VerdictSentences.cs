@@ -28,7 +28,7 @@ internal static class VerdictSentences
         {
             PoolVerdict.Leak => Leak(holders, facts),
             PoolVerdict.NestedRents => Nested(holders, facts),
-            PoolVerdict.IdleHolders => Idle(holders),
+            PoolVerdict.IdleHolders => Idle(holders, facts),
             PoolVerdict.SlowQueries => Slow(holders, facts),
             PoolVerdict.ThreadPoolStarvation => Starved(facts),
             PoolVerdict.ServerFull => Full(facts),
@@ -45,8 +45,14 @@ internal static class VerdictSentences
         return ($"{Crowd(holders)} and {Quiet(holders)}{lost}{InTransaction(holders)}{Elsewhere(holders[0], facts)}.", "Dispose the lease with 'using'.");
     }
 
-    private static (string Text, string Remedy) Idle(ImmutableArray<LeaseHolder> holders)
+    private static (string Text, string Remedy) Idle(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
+        if (holders.IsEmpty)
+        {
+            var hooks = VerdictFinder.LongHooks(facts).ToArray();
+            return ($"{InHooks(hooks)} not ended.", $"Do in {hooks[0].Name} only what the session needs, and heed its token.");
+        }
+
         var transactions = InTransaction(holders);
         return (
             $"{Crowd(holders)} and {Have(holders)} been held for {Range(holders, holder => holder.Held)} mostly without a command{transactions}.",
@@ -67,6 +73,11 @@ internal static class VerdictSentences
 
     private static (string Text, string Remedy) Nested(ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
+        if (holders.IsEmpty && VerdictFinder.LongHooks(facts).Where(hook => hook.IsRenting).ToArray() is { Length: > 0 } hooks)
+        {
+            return ($"{InHooks(hooks)} been waiting for another lease.", "Use the connection that a hook is given, and rent none within it.");
+        }
+
         var inner = facts.InnerSite is { } site ? $" at {site}" : "";
         var deadlock = facts.IsDeadlock ? ": a deadlock, so this rent failed at once" : "";
         var where = facts.InnerSite is null ? " (NestedRents = Warn shows where)" : "";
@@ -113,8 +124,30 @@ internal static class VerdictSentences
         return ((stuck + opens + dying).TrimEnd(), remedy);
     }
 
+    /// <summary>Which hook is at it, how often and for how long: up to "have".</summary>
+    private static string InHooks(HookFacts[] hooks)
+    {
+        var crowd = hooks.GroupBy(hook => hook.Name).MaxBy(group => group.Count())!;
+        var times = crowd.Count() == 1 ? "keeps 1 connection, and" : $"keeps {Number(crowd.Count())} connections, and";
+        return $"The hook {crowd.Key} {times} for {Sentences.Duration(crowd.Max(hook => hook.For))} has";
+    }
+
     private static (string Text, string Remedy) SlowConnects(PoolFacts facts)
     {
+        if (VerdictFinder.OpeningHook(facts) is { } hook)
+        {
+            return hook.IsRenting
+                ? ($"The hook {hook.Name} has been waiting for another lease for {Sentences.Duration(hook.For)}.", "Use the connection that a hook is given, and rent none within it.")
+                : ($"The hook {hook.Name} has been running for {Sentences.Duration(hook.For)}.", $"Do in {hook.Name} only what the session needs, and heed its token.");
+        }
+
+        if (facts.Opens.LastError is { InnerException: HookTimeoutException } late)
+        {
+            return (
+                $"The last open failed {Sentences.Duration(facts.Opens.SinceLastError)} ago: {FirstLine(late)}.",
+                $"Do in {nameof(ConnectionPoolOptions.PhysicalConnectionOpened)} only what the session needs, and heed its token.");
+        }
+
         var pending = facts.Opens.OldestPending is { } oldest ? $"A connection has been opening for {Sentences.Duration(oldest)}" : "No connection is open";
         var last = facts.Opens.LastDuration is { } took ? $"; the last one took {Sentences.Duration(took)}" : "; none has ever opened";
         return ($"{pending}{last}. No open has failed.", $"Look at name lookup, TLS and authentication, or keep connections open with MinSize (now {Number(facts.MinSize)}).");

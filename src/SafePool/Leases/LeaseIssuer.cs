@@ -89,13 +89,12 @@ internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, Connec
         {
             try
             {
-                await Hooks.RunWithinAsync(
+                await parts.Hooks.RunWithinAsync(
                     hook,
                     nameof(ConnectionPoolOptions.LeaseRented),
                     slot.Connection!,
                     rent.IsBlocking,
                     BoundOfHook(rent),
-                    parts.Time,
                     rent.CancellationToken).ConfigureAwait(false);
             }
             catch

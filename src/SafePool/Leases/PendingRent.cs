@@ -5,6 +5,7 @@ using System.Transactions;
 using Microsoft.Extensions.ObjectPool;
 using Npgsql;
 using SafePool.Admission;
+using SafePool.Connections;
 
 namespace SafePool.Leases;
 
@@ -56,6 +57,9 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
     /// <summary>Its link in the flow that made it, where flows are followed.</summary>
     public RentFlow? Flow => Who as RentFlow;
 
+    /// <summary>The hook of the same pool within which it was made.</summary>
+    public HookCall? Hook { get; private set; }
+
     /// <summary>When it began, by the exact clock.</summary>
     public long Begun { get; private set; }
 
@@ -88,6 +92,7 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
     public void Begin(PoolParts parts, bool blocking, object? who)
     {
         _context = blocking ? null : ExecutionContext.Capture();
+        (Hook = parts.Hooks.Current)?.NoteRent(1);
         Begun = parts.Clock.Exact;
         Patience = Options?.AcquireTimeout ?? parts.Settings.AcquireTimeout;
         Prepare(parts.Gate, blocking, parts.Clock.After(Begun, Patience), who);
@@ -120,6 +125,8 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
     public void Reset()
     {
         Forget();
+        Hook?.NoteRent(-1);
+        Hook = null;
         (Site, Options, Onto, Ambient, Calls, CancellationToken) = (default, null, null, null, null, default);
         (Lease, Refusal, IsReturning, _context) = (default, null, false, null);
     }

@@ -1,9 +1,10 @@
 using SafePool.Admission;
+using SafePool.Connections;
 
 namespace SafePool.Leases;
 
 /// <summary>A request that got no lease. The exception that says why is built when somebody asks: that is most of what a refusal costs.</summary>
-internal sealed class Refusal(Refusals refusals, RefusalReason reason, AdmissionResult admission, object? who, TimeSpan waited)
+internal sealed class Refusal(Refusals refusals, RefusalReason reason, AdmissionResult admission, object? who, HookCall? hook, TimeSpan waited)
 {
     private PoolException? _error;
 
@@ -14,6 +15,9 @@ internal sealed class Refusal(Refusals refusals, RefusalReason reason, Admission
 
     /// <summary>Who asked: see <see cref="Waiter.Who"/>.</summary>
     public object? Who => who;
+
+    /// <summary>The hook of the pool's own within which it was made.</summary>
+    public HookCall? Hook => hook;
 
     public TimeSpan Waited => waited;
 

@@ -28,7 +28,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
 
         Count(admission.Outcome, rent.Site);
         var waited = parts.Clock.Since(rent.Begun);
-        var refusal = new Refusal(this, ReasonOf(admission), admission, rent.Who, waited);
+        var refusal = new Refusal(this, ReasonOf(admission), admission, rent.Who, rent.Hook, waited);
         parts.Telemetry.Refused(waited, rent.HasWaited, refusal);
         if (refusal.Reason is RefusalReason.Exhausted or RefusalReason.Rejected)
         {
@@ -59,7 +59,7 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
             _ => new ConnectTimeoutException(pool, PhaseOf(admission), refusal.Waited, Diagnose()),
         };
 
-        Diagnosis Diagnose() => diagnostician.Diagnose(admission.Counts, pool.Holders, refusal.Who, admission.Outcome == AdmissionOutcome.Deadlocked);
+        Diagnosis Diagnose() => diagnostician.Diagnose(admission.Counts, pool.Holders, refusal, admission.Outcome == AdmissionOutcome.Deadlocked);
     }
 
     private static AcquirePhase PhaseOf(AdmissionResult admission)

@@ -189,7 +189,7 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
             new ConnectionPoolOptions { ConnectionString = scene.Forwarder.ConnectionString(servers.First.ConnectionString) });
         var clock = new PoolClock(TimeProvider.System);
         var physicals = new PhysicalConnections(settings, clock);
-        await using var source = new NpgsqlConnectionSource(settings, new ServerPath(), physicals, new HostRoles(clock), TimeProvider.System, NullLogger.Instance);
+        await using var source = new NpgsqlConnectionSource(settings, new ServerPath(), physicals, new HostRoles(clock), new Hooks(clock), TimeProvider.System, NullLogger.Instance);
         using var attempt = new OpenAttempt(settings, clock, place: 0, isBlocking: false, static _ => { }, Cancellation);
         var own = (await source.OpenAsync(attempt)).Connection;
         await using var stranger = await Stranger.AtAsync(servers.Second, own.ProcessID);

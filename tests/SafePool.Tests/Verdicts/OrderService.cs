@@ -15,6 +15,7 @@ internal sealed class OrderService(ConnectionPool pool) : IAsyncDisposable
     private readonly TaskCompletionSource _allHold = new();
     private readonly CancellationTokenSource _end = new();
     private readonly HttpClient _shop = new();
+    private readonly TaskCompletionSource _lock = new();
     private readonly TcpListener _silence = Listen();
 
     /// <summary>As it should be.</summary>
@@ -95,6 +96,71 @@ internal sealed class OrderService(ConnectionPool pool) : IAsyncDisposable
     {
         await using var lease = await pool.RentAsync(_end.Token);
         await RunAsync(lease, $"SELECT pg_advisory_lock({key})");
+    }
+
+    /// <summary>Begins a transaction and forgets both.</summary>
+    public async Task ForgetInTransactionAsync()
+    {
+        var lease = await pool.RentAsync(_end.Token);
+        lock (_forgotten)
+        {
+            _forgotten.Add(lease);
+        }
+
+        await lease.BeginTransactionAsync(cancellationToken: _end.Token);
+        await RunAsync(lease, "SELECT 1");
+    }
+
+    /// <summary>Works on what it has read, without the connection.</summary>
+    public async Task ComputeAsync()
+    {
+        await using var lease = await pool.RentAsync(_end.Token);
+        await RunAsync(lease, "SELECT 1");
+        await Task.Factory.StartNew(_end.Token.WaitHandle.WaitOne, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
+
+    /// <summary>Waits for another flow of the process.</summary>
+    public async Task LockAsync()
+    {
+        await using var lease = await pool.RentAsync(_end.Token);
+        await RunAsync(lease, "SELECT 1");
+        await _lock.Task.WaitAsync(_end.Token);
+    }
+
+    /// <summary>Reads a result, a row now and then.</summary>
+    public async Task StreamAsync()
+    {
+        await using var lease = await pool.RentAsync(_end.Token);
+        await using var command = lease.CreateCommand("SELECT generate_series(1, 1000000)");
+        await using var reader = await command.ExecuteReaderAsync(_end.Token);
+        while (await reader.ReadAsync(_end.Token))
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, _end.Token);
+        }
+    }
+
+    /// <summary>Copies rows in, one now and then.</summary>
+    public async Task ImportAsync()
+    {
+        await using var lease = await pool.RentAsync(_end.Token);
+        await RunAsync(lease, "CREATE TEMP TABLE goods (id int)");
+        await using var import = await lease.Connection.BeginBinaryImportAsync("COPY goods FROM STDIN BINARY", _end.Token);
+        while (true)
+        {
+            await import.StartRowAsync(_end.Token);
+            await import.WriteAsync(1, _end.Token);
+            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System, _end.Token);
+        }
+    }
+
+    /// <summary>Waits for a lease for as long as it takes.</summary>
+    public async Task<Lease> RentPatientlyAsync() => await pool.RentAsync(new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(60) }, _end.Token);
+
+    /// <summary>Takes a lock, or waits for it, and keeps it.</summary>
+    public async Task HoardAsync()
+    {
+        await using var lease = await pool.RentAsync(_end.Token);
+        await RunAsync(lease, "SELECT pg_advisory_lock(4712); SELECT pg_sleep(600)");
     }
 
     /// <summary>Rents a second lease, in <see cref="AuditAsync"/>, while it holds its first: once <see cref="LetAudit"/> was called.</summary>

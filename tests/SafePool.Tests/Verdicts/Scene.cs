@@ -60,6 +60,13 @@ internal sealed class Scene : IAsyncDisposable
         await HeldAsync(leases, holder => holder.Backend is not null);
     }
 
+    /// <summary>What a rent with the pool's own patience fails with.</summary>
+    public Task<PoolException> FailAsync() => FailureAsync(Pool.RentAsync(Cancellation).AsTask());
+
+    /// <summary>What a request fails with that gets no lease.</summary>
+    public static async Task<PoolException> FailureAsync(Task request)
+        => Assert.IsType<PoolException>(await Record.ExceptionAsync(() => request), exactMatch: false);
+
     /// <summary>A rent that gets no lease, by default within 1.5 s.</summary>
     public Task<T> FailAsync<T>(TimeSpan? patience = null)
         where T : Exception

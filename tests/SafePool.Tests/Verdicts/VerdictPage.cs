@@ -37,6 +37,24 @@ internal static partial class VerdictPage
         }
     }
 
+    /// <summary>The table below the heading "The matrix".</summary>
+    public static void ShowsMatrix(string rows)
+    {
+        lock (Writing)
+        {
+            var page = Text;
+            var shown = Matrix().Match(page).Groups["rows"];
+            Assert.True(shown.Success, "docs/verdicts.md has no matrix.");
+            if (shown.Value != rows && Environment.GetEnvironmentVariable("SAFEPOOL_ACCEPT") == "1")
+            {
+                File.WriteAllText(FilePath, page[..shown.Index] + rows + page[(shown.Index + shown.Length)..]);
+                return;
+            }
+
+            Assert.Equal(rows, shown.Value);
+        }
+    }
+
     /// <summary>The anchors that GitHub makes of the page's headings.</summary>
     public static IEnumerable<string> Anchors()
         => Heading().Matches(Text).Select(heading => heading.Groups["title"].Value.ToLowerInvariant().Replace(' ', '-'));
@@ -49,6 +67,9 @@ internal static partial class VerdictPage
 
     [GeneratedRegex(@"^#+ (?<title>.+)$", RegexOptions.Multiline)]
     private static partial Regex Heading();
+
+    [GeneratedRegex(@"^## The matrix\n(?:(?!\|)[^\n]*\n)*(?<rows>(?:\|[^\n]*\n)*)", RegexOptions.Multiline)]
+    private static partial Regex Matrix();
 
     [GeneratedRegex("trace [0-9a-f]{32}")]
     private static partial Regex Trace();
