@@ -69,4 +69,39 @@ public sealed class TransactionScopeTests
         await Eventually.True(() => shop.Places == (0, 1), "the place is back");
         Assert.Equal(1, await context.Products.CountAsync(product => product.Name == "second", Cancellation));
     }
+
+    /// <summary>As Dapper opens what it finds closed. What Npgsql opens so is kept for the transaction past the pool, or is no part of it: both were seen.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Scope_ItsConnectionIsOpenedBesideTheContext_IsRefusedWithTheRemedy(bool isWarm)
+    {
+        await using var shop = await ShopPool.CreateAsync(database: await ShopDatabase.CreateAsync(ShopDatabase.NewName()));
+        if (isWarm)
+        {
+            await using var before = shop.Context();
+            await before.Products.CountAsync(Cancellation);
+        }
+
+        using (new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await using var context = shop.Context();
+            var connection = context.Database.GetDbConnection();
+
+            var error = await Assert.ThrowsAsync<InvalidOperationException>(() => connection.OpenAsync(Cancellation));
+
+            Assert.Contains("context.Database.OpenConnectionAsync()", error.Message, StringComparison.Ordinal);
+        }
+
+        using (var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await using var context = shop.Context();
+            await context.Database.OpenConnectionAsync(Cancellation);
+            Assert.Equal(System.Data.ConnectionState.Open, context.Database.GetDbConnection().State);
+            scope.Complete();
+        }
+
+        await Eventually.True(() => shop.Places == (0, 1), "the place is back");
+        Assert.Equal(1, shop.Snapshot.TotalOpened - shop.Snapshot.TotalClosed);
+    }
 }

@@ -23,7 +23,7 @@ internal static class InVain
         Refused("55P02", "the setting cannot be changed by a session"),
     ];
 
-    /// <summary>Beginnings of what Npgsql says of an answer that it cannot or must not go on with.</summary>
+    /// <summary>Parts of what Npgsql says of an answer that it cannot or must not go on with.</summary>
     public static IReadOnlyList<InVainReason> DriverWords { get; } =
     [
         Refused("SSL connection requested. No SSL enabled", "the server does not encrypt, and the connection string insists"),
@@ -35,6 +35,8 @@ internal static class InVain
         Refused("[SCRAM] Unable to verify server signature", "the server does not know the password itself"),
         Refused("Server offered SCRAM-SHA-256-PLUS authentication over a non-SSL", "somebody stands between who should not"),
         Refused("Authentication method not supported", "Npgsql cannot log in as the server wants it"),
+        Refused("GSS encryption isn't supported over unix socket", "the connection string insists on an encryption that a socket file has not"),
+        Refused("authentication method is not allowed. Allowed methods:", "the server asks for a way to log in that 'Require Auth' rules out"),
         Here("No username could be found", "the connection string has no user name, and the system tells none"),
     ];
 
@@ -69,7 +71,7 @@ internal static class InVain
 
     public static OpenFailureKind OfState(string sqlState) => KindOf(States, sign => sqlState.StartsWith(sign, StringComparison.Ordinal));
 
-    public static OpenFailureKind OfDriverWords(string message) => KindOf(DriverWords, sign => message.StartsWith(sign, StringComparison.Ordinal));
+    public static OpenFailureKind OfDriverWords(string message) => KindOf(DriverWords, sign => message.Contains(sign, StringComparison.Ordinal));
 
     /// <summary>Of a handshake only a verdict proves something: not silence, not an end, not bytes that make no sense.</summary>
     public static OpenFailureKind OfHandshake(Exception error)

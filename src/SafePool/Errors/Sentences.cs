@@ -9,8 +9,11 @@ internal static class Sentences
     public const string LeaseReturned =
         "This lease has been returned. Its connection may be serving somebody else; rent another one.";
 
+    public static string OpenedAfterReturn(string pool)
+        => $"Pool '{pool}': this connection went back to the pool when it was closed, and cannot be opened again. Open another one with OpenConnectionAsync; for another database have a pool of its own.";
+
     public static string OpenedPastThePool(string pool)
-        => $"Pool '{pool}': the connection of a lease cannot be opened past the pool, nor lead elsewhere: ChangeDatabase, another ConnectionString, or an open after Close when its session is somebody else's by now. "
+        => $"Pool '{pool}': the connection of a lease cannot be opened past the pool, nor lead elsewhere: ChangeDatabase, another ConnectionString, or an open after Close when its session has ended, or is somebody else's by now. "
             + "Rent again, and have a pool for each database.";
 
     public static string TransactionEnded(string pool, bool isCommitted)

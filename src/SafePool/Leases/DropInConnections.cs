@@ -56,8 +56,8 @@ internal sealed class DropInConnections(ConnectionReturner returner, LeakDetecto
 
         detector.NoteReturn(slot, leaseId);
 
-        // A closed connection could be opened again, past the gate; a disposed one cannot.
-        connection.Dispose();
+        // It could be opened again, past the gate. One that is disposed could not, but the words would be Npgsql's, and name no remedy.
+        connection.StateChange += new ReopenedConnection(slot.Pool, isReturned: true).OnStateChange;
         returner.ReturnClosed(slot);
     }
 

@@ -167,6 +167,13 @@ internal sealed class GovernedConnection
         _isOpening = true;
         try
         {
+            if (_owner.Desk.IsWithinTransaction)
+            {
+                // Npgsql has made it a part of the transaction by now, or never will, and keeps it past the pool: neither can be mended.
+                Parts.Source.RetireAsync(_connection).GetAwaiter().GetResult();
+                throw new InvalidOperationException(GovernedSentences.OpenedWithinTransaction(Parts.Settings.Name));
+            }
+
             var site = _site();
             var lease = TryAdopt(out var slot) ? _owner.Desk.Issue(slot!, site, _options) : RentInstead(site);
             Hold(lease);

@@ -53,6 +53,9 @@ internal sealed class RentDesk
     public ValueTask<RentOutcome> TryRentAsync(in RentSite site, RentOptions? options, LeaseSlot? held, CancellationToken cancellationToken)
         => Begin(site, options, held, onto: null, cancellationToken).Outcome;
 
+    /// <summary>Whether what is rented on this stack belongs to a transaction.</summary>
+    public bool IsWithinTransaction => _enlisted.Ambient() is not null;
+
     /// <inheritdoc cref="RentsInTransactions.Prepare"/>
     public void PrepareForTransactions() => _enlisted.Prepare();
 

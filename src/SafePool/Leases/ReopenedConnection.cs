@@ -4,9 +4,11 @@ using SafePool.Errors;
 
 namespace SafePool.Leases;
 
-/// <summary>A connection of a lease that its user has closed and opened again, perhaps with another database or string: allowed as long as it leads to a session of the pool.</summary>
+/// <summary>A connection that its user has closed and opens again, perhaps with another database or string: allowed as long as its lease is out, and it leads to a session of the pool.</summary>
 /// <remarks>Npgsql re-uses readers, and those keep the last connection object, and with it this listener: so it holds the pool weakly, which may be dropped without being disposed.</remarks>
-internal sealed class ReopenedConnection(ConnectionPool pool)
+/// <param name="pool">Whose it is.</param>
+/// <param name="isReturned">Its lease has ended with its close.</param>
+internal sealed class ReopenedConnection(ConnectionPool pool, bool isReturned = false)
 {
     private readonly WeakReference<ConnectionPool> _pool = new(pool);
 
@@ -14,13 +16,28 @@ internal sealed class ReopenedConnection(ConnectionPool pool)
     /// <exception cref="InvalidOperationException">It did.</exception>
     public void OnStateChange(object sender, StateChangeEventArgs change)
     {
-        if (change.CurrentState == ConnectionState.Open
-            && _pool.TryGetTarget(out var pool)
-            && sender is NpgsqlConnection connection
-            && pool.Parts.Source.Identify(connection) is null)
+        if (change.CurrentState != ConnectionState.Open || !_pool.TryGetTarget(out var pool) || sender is not NpgsqlConnection connection)
         {
-            pool.Parts.Source.RetireAsync(connection).GetAwaiter().GetResult();
-            throw new InvalidOperationException(Sentences.OpenedPastThePool(pool.Name));
+            return;
         }
+
+        var source = pool.Parts.Source;
+        var isOfPool = source.Identify(connection) is not null;
+        if (isOfPool && !isReturned)
+        {
+            return;
+        }
+
+        if (isOfPool)
+        {
+            // It lay at rest under some place, and goes back there.
+            source.Close(connection);
+        }
+        else
+        {
+            source.RetireAsync(connection).GetAwaiter().GetResult();
+        }
+
+        throw new InvalidOperationException(isReturned ? Sentences.OpenedAfterReturn(pool.Name) : Sentences.OpenedPastThePool(pool.Name));
     }
 }

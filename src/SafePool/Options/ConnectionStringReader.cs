@@ -138,6 +138,12 @@ internal sealed class ConnectionStringReader
             faults.Add("ConnectionString says Pooling=false: SafePool governs Npgsql's pooled connections. Remove it.");
         }
 
+        if (SaysNoTimeout)
+        {
+            faults.Add(
+                $"ConnectionString says {ConnectionTimeout}=0: no limit to Npgsql, but here an attempt to connect always has one. Remove it, or give it seconds; how long a rent waits for a lease is AcquireTimeout.");
+        }
+
         if (SaysTrue("Multiplexing"))
         {
             faults.Add("ConnectionString says Multiplexing=true: a multiplexed connection belongs to no lease. Remove it.");
@@ -148,7 +154,9 @@ internal sealed class ConnectionStringReader
     {
         MaxSize = Merge(nameof(options.MaxSize), options.MaxSizeSet, MaximumPoolSize, _builder.MaxPoolSize, faults);
         MinSize = Merge(nameof(options.MinSize), options.MinSizeSet, MinimumPoolSize, _builder.MinPoolSize, faults);
-        ConnectTimeout = Merge(nameof(options.ConnectTimeout), options.ConnectTimeoutSet, ConnectionTimeout, Seconds(_builder.Timeout), faults);
+        ConnectTimeout = SaysNoTimeout
+            ? options.ConnectTimeoutSet
+            : Merge(nameof(options.ConnectTimeout), options.ConnectTimeoutSet, ConnectionTimeout, Seconds(_builder.Timeout), faults);
         IdleTimeout = Merge(nameof(options.IdleTimeout), options.IdleTimeoutSet, ConnectionIdleLifetime, Seconds(_builder.ConnectionIdleLifetime), faults);
         MaxLifetime = Merge(
             nameof(options.MaxLifetime),
@@ -183,6 +191,9 @@ internal sealed class ConnectionStringReader
 
         return text;
     }
+
+    // Npgsql has 15 seconds when nothing is said.
+    private bool SaysNoTimeout => _builder.Timeout == 0;
 
     private bool Says(string keyword) => _builder.ShouldSerialize(keyword);
 

@@ -45,8 +45,9 @@ public sealed class OpenConnectionTests
         var connection = await server.Pool.OpenConnectionAsync(Cancellation);
         await connection.CloseAsync();
 
-        await Assert.ThrowsAsync<ObjectDisposedException>(() => connection.OpenAsync(Cancellation));
-        Assert.Throws<ObjectDisposedException>(connection.Open);
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(() => connection.OpenAsync(Cancellation));
+        Assert.Contains("Open another one with OpenConnectionAsync", error.Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidOperationException>(connection.Open);
 
         Assert.Equal((0, 1), (server.Snapshot.Leased, server.Snapshot.Idle));
         Assert.Single(await server.SessionsAsync());

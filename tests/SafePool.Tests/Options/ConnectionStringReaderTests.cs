@@ -75,6 +75,7 @@ public sealed class ConnectionStringReaderTests
         => Assert.Contains(OptionsKit.Faults(keywords), one => one.StartsWith(fault, StringComparison.Ordinal));
 
     [Theory]
+    [InlineData("Timeout=0", "ConnectionString says Timeout=0: no limit to Npgsql")]
     [InlineData("Pooling=false", "ConnectionString says Pooling=false")]
     [InlineData("Multiplexing=true", "ConnectionString says Multiplexing=true")]
     public void Settle_TheStringContradictsAGovernedPool_IsRefused(string keywords, string fault)
