@@ -22,22 +22,16 @@ internal sealed class ReopenedConnection(ConnectionPool pool, bool isReturned = 
         }
 
         var source = pool.Parts.Source;
-        var isOfPool = source.Identify(connection) is not null;
-        if (isOfPool && !isReturned)
+        if (source.Identify(connection) is null)
+        {
+            source.RetireAsync(connection).GetAwaiter().GetResult();
+        }
+        else if (!isReturned)
         {
             return;
         }
 
-        if (isOfPool)
-        {
-            // It lay at rest under some place, and goes back there.
-            source.Close(connection);
-        }
-        else
-        {
-            source.RetireAsync(connection).GetAwaiter().GetResult();
-        }
-
+        // What lay at rest goes back there, by Npgsql's own hand: an open whose event throws returns what it has taken.
         throw new InvalidOperationException(isReturned ? Sentences.OpenedAfterReturn(pool.Name) : Sentences.OpenedPastThePool(pool.Name));
     }
 }

@@ -41,7 +41,7 @@ public sealed class OpenConnectionTests
     [Fact]
     public async Task Open_OfAConnectionThatWasClosed_IsRefused()
     {
-        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 1);
+        await using var server = await PoolOnServer.CreateAsync(options => options.MaxSize = 2);
         var connection = await server.Pool.OpenConnectionAsync(Cancellation);
         await connection.CloseAsync();
 
@@ -51,6 +51,17 @@ public sealed class OpenConnectionTests
 
         Assert.Equal((0, 1), (server.Snapshot.Leased, server.Snapshot.Idle));
         Assert.Single(await server.SessionsAsync());
+
+        // What the opens had taken lies at rest once, and nobody shares it.
+        await using (var one = await server.Pool.RentAsync(Cancellation))
+        await using (var other = await server.Pool.RentAsync(Cancellation))
+        {
+            Assert.NotEqual(one.Session(), other.Session());
+            await Assert.ThrowsAsync<InvalidOperationException>(() => connection.OpenAsync(Cancellation));
+        }
+
+        await server.SessionsBecomeAsync(2);
+        Assert.Equal((0, 2), (server.Snapshot.Leased, server.Snapshot.Idle));
     }
 
     [Fact]
