@@ -80,6 +80,7 @@ internal sealed class Admittance
 
     private void OnQueued(Waiter waiter)
     {
+        _parts.Loop.Keep();
         _watch.Relieve();
 
         // First, because it may find that the circuit is to open now. The other way round, a circuit that opens in between would leave this one waiting.

@@ -1,7 +1,11 @@
 namespace SafePool.Maintenance;
 
-/// <summary>The one timer of a pool. Holds the pool weakly: a pool that was dropped without being disposed stops its timer.</summary>
+/// <summary>The one timer of a pool. Holds the pool weakly, so that one that was dropped without being disposed stops its timer; but not while a rent waits.</summary>
 /// <remarks>
+/// <para>
+/// Whoever awaits a rent is referred to by the rent alone, and that by the pool. Where nobody else refers to the pool (a local of a flow that nobody keeps, every lease forgotten) the collector would take them all, and the
+/// rent would never end. Invariant: from its first tick in the queue on a rent keeps the pool; a tick that finds nobody waiting lets go of it.
+/// </para>
 /// It ticks four times a second while anybody uses the pool, and sleeps while nobody does, until something is due or a rent wakes it. Asleep it leaves the clock stale, which is
 /// what the rent notices. Thread-safety: every member may be called from any thread.
 /// </remarks>
@@ -14,6 +18,7 @@ internal sealed class MaintenanceLoop : IDisposable
     private readonly WeakReference<ConnectionPool> _pool;
     private readonly PoolClock _clock;
     private readonly ITimer _timer;
+    private volatile ConnectionPool? _kept;
     private bool _isAsleep;
 
     public MaintenanceLoop(ConnectionPool pool, PoolClock clock)
@@ -33,6 +38,15 @@ internal sealed class MaintenanceLoop : IDisposable
     {
         _clock.Promised = Period;
         _timer.Change(Period, Period);
+    }
+
+    /// <summary>A rent stands in the queue now: the pool lives until a tick finds that none does.</summary>
+    public void Keep()
+    {
+        if (_kept is null && _pool.TryGetTarget(out var pool))
+        {
+            _kept = pool;
+        }
     }
 
     /// <summary>The next tick comes after <paramref name="span"/>, unless somebody wakes it.</summary>
@@ -65,6 +79,7 @@ internal sealed class MaintenanceLoop : IDisposable
     {
         _clock.Promised = Timeout.InfiniteTimeSpan;
         _timer.Dispose();
+        _kept = null;
     }
 
     private void Tick()
@@ -80,6 +95,14 @@ internal sealed class MaintenanceLoop : IDisposable
 
         if (_pool.TryGetTarget(out var pool))
         {
+            // First let go, then look: who comes in between is either seen, or keeps it anew.
+            _kept = null;
+            Interlocked.MemoryBarrier();
+            if (pool.Parts.Gate.Read().Waiting > 0)
+            {
+                _kept = pool;
+            }
+
             pool.Maintain();
         }
         else

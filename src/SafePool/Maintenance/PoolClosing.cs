@@ -25,6 +25,7 @@ internal sealed class PoolClosing(PoolParts parts, ServerWatch watch)
         var begun = parts.Clock.Exact;
         Close();
         var drained = true;
+        using var kept = new KeptPool(parts);
         try
         {
             await parts.Gate.AllBack.WaitAsync(timeout, parts.Clock.Provider, cancellationToken).ConfigureAwait(false);

@@ -26,6 +26,8 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener, Server
             watch.Relieve();
         }
 
+        // Whoever awaits this may be all that refers to the pool: the collector would take both.
+        using var kept = new KeptPool(parts);
         await parts.Gate.AllVacant.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
