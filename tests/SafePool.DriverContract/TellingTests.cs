@@ -10,6 +10,7 @@ namespace SafePool.DriverContract;
 /// <summary>What Npgsql tells of itself: meters, spans, strings.</summary>
 public sealed class TellingTests
 {
+    private const string Purpose = "on the purpose of telling";
     private const string Failed = "db.client.operation.failed";
     private const string PoolName = "db.client.connection.pool.name";
 
@@ -43,7 +44,8 @@ public sealed class TellingTests
 
         void OnThrown(object? sender, FirstChanceExceptionEventArgs thrown)
         {
-            if (thrown.Exception is PostgresException { MessageText: "on purpose" })
+            // Of the whole process: other tests fail commands of theirs.
+            if (thrown.Exception is PostgresException { MessageText: Purpose })
             {
                 Note("thrown");
             }
@@ -168,7 +170,7 @@ public sealed class TellingTests
 
     private static async Task FailAsync(NpgsqlConnection connection, bool blocking)
     {
-        const string Failing = "DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '40001'; END $$";
+        const string Failing = $"DO $$ BEGIN RAISE EXCEPTION '{Purpose}' USING ERRCODE = '40001'; END $$";
         await using var command = new NpgsqlCommand(Failing, connection);
         if (blocking)
         {
