@@ -65,7 +65,7 @@ internal static class VerdictMatrix
         new("The server accepts and says nothing", PoolVerdict.ServerUnreachable, "The last open failed", SilentServerAsync),
         new("Commands get no answer, and the server is asked", PoolVerdict.ServerUnreachable, "have had no answer", () => NoAnswerAsync(isAsked: true)),
         new("Commands get no answer, and it is not asked", PoolVerdict.SlowQueries, Query, () => NoAnswerAsync(isAsked: false)),
-        new("The server is full, and the pool has none", PoolVerdict.ServerFull, "53300", () => OfFullServerAsync(room: 0, Plain)),
+        new("The server is full, and the pool has none", PoolVerdict.ServerFull, "53300", () => OfFullServerAsync(room: 0, options => options.Breaker.TripAfter = _patient)),
         new("The server is full, and the pool has one", PoolVerdict.ServerFull, "while the pool has 1 of 4", () => OfFullServerAsync(room: 1, Plain, (1, Web))),
         new("The role has a limit", PoolVerdict.ServerFull, "too many connections for role", RoleLimitAsync),
 
