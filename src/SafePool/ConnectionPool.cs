@@ -366,6 +366,7 @@ public sealed class ConnectionPool : IConnectionPool
     {
         _quiet.CatchUp();
         _desk.ArmNear();
+        _desk.LookForDeadlock();
         _parts.Vitals.Beat(_ledger.TotalRents);
         _parts.Peak.Look(_gate.Read().Leased);
         _parts.Watch.LookForMeters();

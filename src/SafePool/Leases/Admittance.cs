@@ -60,6 +60,18 @@ internal sealed class Admittance
     /// <inheritdoc cref="WaitingRoom.ArmNear"/>
     public void ArmNear() => _room.ArmNear();
 
+    /// <summary>Looks again for a deadlock that was there when its last rent came, but could not be proven, or has come about since: a place was in the pool's own hands in that moment, or has gone with its lease. Called at every tick.</summary>
+    public void LookForDeadlock()
+    {
+        if (_nested is not null
+            && _parts.Gate.WaitingUntil(long.MaxValue).LastOrDefault(waiter => waiter.Who is RentFlow flow && flow.NearestHolding() is not null) is { Who: RentFlow newest } last
+            && _nested.IsDeadlock(newest)
+            && last.Who == newest)
+        {
+            _parts.Gate.TryLeave(last, AdmissionOutcome.Deadlocked);
+        }
+    }
+
     /// <summary>A budget of zero: what is idle now, or nothing. Something is opened all the same, for the next one.</summary>
     private AdmissionResult TakeNow()
     {

@@ -177,6 +177,9 @@ internal sealed class RentDesk
     /// <inheritdoc cref="WaitingRoom.ArmNear"/>
     public void ArmNear() => _admittance.ArmNear();
 
+    /// <inheritdoc cref="Admittance.LookForDeadlock"/>
+    public void LookForDeadlock() => _admittance.LookForDeadlock();
+
     private PendingRent Begin(in RentSite site, RentOptions? options, LeaseSlot? held, NpgsqlConnection? onto, CancellationToken cancellationToken)
     {
         var rent = _rents.Get();

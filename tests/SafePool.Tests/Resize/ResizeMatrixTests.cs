@@ -157,6 +157,35 @@ public sealed class ResizeMatrixTests
         }
     }
 
+    /// <summary>Not when it comes: then somebody else holds a lease, and waits for nothing. But that one's place goes with it.</summary>
+    [Fact]
+    public async Task NestedRent_ThePlaceThatItWaitsForIsGone_FailsAtOnce()
+    {
+        await using var server = await CreateAsync(options =>
+        {
+            options.MaxSize = 2;
+            options.Leaks.NestedRents = NestedRentPolicy.Warn;
+            options.AcquireTimeout = TimeSpan.FromMinutes(5);
+        });
+        var other = await Task.Run(async () => await server.Pool.RentAsync(Cancellation), Cancellation);
+        var nesting = Task.Run(
+            async () =>
+            {
+                await using var outer = await server.Pool.RentAsync(Cancellation);
+                server.Pool.Reconfigure(options => options.MaxSize = 1);
+                return await Record.ExceptionAsync(async () => await (await server.Pool.RentAsync(Cancellation)).DisposeAsync());
+            },
+            Cancellation);
+        await Eventually.True(() => server.Snapshot.Waiting == 1, "the nested rent waits");
+
+        // By then every return sees to it that the pool shrinks.
+        await OutageKit.PassAsync(TimeSpan.FromSeconds(1), Cancellation);
+        await other.DisposeAsync();
+
+        var error = Assert.IsType<PoolExhaustedException>(await nesting.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, Cancellation));
+        Assert.Equal(PoolVerdict.NestedRents, error.Diagnosis.Verdict);
+    }
+
     [Theory]
     [MemberData(nameof(Ways))]
     public async Task WarmUp_ReachesTheMinimum(string way, int[] sizes)
