@@ -174,8 +174,7 @@ internal static class VerdictMatrix
     private static async Task<PoolException> OfBriefHoldAsync(TimeSpan patience)
     {
         await using var scene = await SceneAsync(1, options => options.AcquireTimeout = patience);
-        await scene.Service.CountAsync();
-        await using var brief = await scene.Pool.RentAsync();
+        await using var brief = await scene.Service.RentPatientlyAsync();
         return await scene.FailAsync();
     }
 
