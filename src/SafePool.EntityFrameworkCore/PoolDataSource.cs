@@ -9,8 +9,8 @@ internal sealed class PoolDataSource(PoolSource source) : DbDataSource
 {
     private readonly Func<RentSite> _site = () => UserCode.Find(source.Pool);
 
-    /// <summary>Without the password. EF Core looks for settings in it, and makes connections to other databases of the server with it.</summary>
-    public override string ConnectionString => field ??= source.Pool.Governed.Parts.Source.Create().ConnectionString;
+    /// <summary>What the pool was given, without the password. EF Core looks for settings in it (<c>Enlist</c>), and makes connections to other databases of the server with it.</summary>
+    public override string ConnectionString => source.Pool.Governed.Parts.Settings.PublicText;
 
     protected override DbConnection CreateDbConnection() => source.Pool.Governed.Create(_site);
 }

@@ -69,6 +69,55 @@ public sealed class OtherStringTests
         Assert.Equal((2L, 1L), (shop.Snapshot.TotalRents, await shop.SessionsAsync()));
     }
 
+    [Fact]
+    public async Task GetConnectionString_IsWhatThePoolWasGiven_WithoutThePassword()
+    {
+        await using var pool = ConnectionPool.Create("Host=localhost;Database=elsewhere", options => options.MaxSize = 3);
+        await using var secretive = ConnectionPool.Create("Host=localhost;Database=elsewhere;Password=hush;Maximum Pool Size=7;Options=-c statement_timeout=3000");
+        await using var context = new ShopContext(new DbContextOptionsBuilder<ShopContext>().UseSafePool(pool).Options);
+        await using var other = new ShopContext(new DbContextOptionsBuilder<ShopContext>().UseSafePool(secretive).Options);
+
+        Assert.Equal("Host=localhost;Database=elsewhere", context.Database.GetConnectionString());
+        Assert.Equal("Host=localhost;Database=elsewhere;Maximum Pool Size=7;Options=\"-c statement_timeout=3000\"", other.Database.GetConnectionString());
+    }
+
+    /// <summary>An interceptor that leads each open elsewhere, and each close back, as applications with many tenants do.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Interceptor_ThatPutsAStringInAndTakesItOut_FindsThePoolsEveryTime(bool first)
+    {
+        await using var nowhere = ConnectionPool.Create("Host=localhost;Database=elsewhere");
+        var there = await ShopDatabase.SharedAsync();
+        var options = new DbContextOptionsBuilder<ShopContext>();
+        var leading = new LeadingAndBack(there);
+        _ = first ? options.AddInterceptors(leading).UseSafePool(nowhere) : options.UseSafePool(nowhere).AddInterceptors(leading);
+        await using var context = new ShopContext(options.Options);
+
+        Assert.Equal(ShopData.Products, context.Products.Count());
+        Assert.Equal(ShopData.Products, context.Products.Count());
+
+        Assert.Equal(["Host=localhost;Database=elsewhere", "Host=localhost;Database=elsewhere"], leading.Found);
+        Assert.Equal(0, nowhere.GetSnapshot().TotalRents);
+    }
+
+    [Fact]
+    public async Task Query_OnAContextThatGotItsPoolsStringBack_IsALease()
+    {
+        await using var shop = await ShopPool.CreateAsync();
+        await using var context = shop.Context();
+        Assert.Equal(ShopData.Products, context.Products.Count());
+        var own = context.Database.GetConnectionString();
+        context.Database.SetConnectionString("Host=localhost;Database=elsewhere");
+        context.Database.SetConnectionString(own);
+
+        Assert.Equal(ShopData.Products, context.Products.Count());
+        Assert.Equal(ShopData.Products, await context.Products.CountAsync(Cancellation));
+
+        Assert.Equal((0, 1), shop.Places);
+        Assert.Equal((3L, 1L), (shop.Snapshot.TotalRents, await shop.SessionsAsync()));
+    }
+
     private static ShopContext Context(ShopPool shop, string way, string other)
     {
         var options = new DbContextOptionsBuilder<ShopContext>();
@@ -116,5 +165,23 @@ public sealed class OtherStringTests
         public override ValueTask<InterceptionResult> ConnectionOpeningAsync(
             DbConnection connection, ConnectionEventData eventData, InterceptionResult result, CancellationToken cancellationToken = default)
             => new(ConnectionOpening(connection, eventData, result));
+    }
+
+    private sealed class LeadingAndBack(string to) : DbConnectionInterceptor
+    {
+        public List<string?> Found { get; } = [];
+
+        public override InterceptionResult ConnectionOpening(DbConnection connection, ConnectionEventData eventData, InterceptionResult result)
+        {
+            Found.Add(eventData.Context!.Database.GetConnectionString());
+            eventData.Context.Database.SetConnectionString(to);
+            return result;
+        }
+
+        public override void ConnectionClosed(DbConnection connection, ConnectionEndEventData eventData)
+        {
+            Assert.Equal(to, eventData.Context!.Database.GetConnectionString());
+            eventData.Context.Database.SetConnectionString(Found[0]);
+        }
     }
 }

@@ -51,6 +51,24 @@ public sealed class TransactionScopeTests
         Assert.InRange(shop.Snapshot.TotalOpened - shop.Snapshot.TotalClosed, 0, 1);
     }
 
+    /// <summary>EF Core decides by the string whether there may be an ambient transaction; without one, it begins its own.</summary>
+    [Fact]
+    public async Task Scope_StringWasReadBeforeTheFirstConnection_SavesWithinIt()
+    {
+        await using var shop = await ShopPool.CreateAsync(database: await ShopDatabase.CreateAsync(ShopDatabase.NewName()));
+        await using var context = shop.Context();
+        _ = context.Database.GetConnectionString();
+        using (new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            context.Products.RemoveRange(await context.Products.OrderBy(product => product.Id).Take(2).ToListAsync(Cancellation));
+            await context.SaveChangesAsync(Cancellation);
+        }
+
+        await Eventually.True(() => shop.Places == (0, 1), "the place is back");
+        await using var after = shop.Context();
+        Assert.Equal(ShopData.Products, await after.Products.CountAsync(Cancellation));
+    }
+
     [Fact]
     public async Task Scope_OneContextThatSavesAndQueries_OpensAndClosesWithinIt()
     {

@@ -35,8 +35,8 @@ internal sealed class GovernedConnection
         connection.StateChange += OnStateChange;
     }
 
-    /// <summary>False once its user has given it another string, or another database.</summary>
-    public bool LeadsToThePool => _connection.ConnectionString == _text;
+    /// <summary>False once its user has given it another string, or another database; true again when he gives it the pool's.</summary>
+    public bool LeadsToThePool => _connection.ConnectionString is var text && (text == _text || text == Parts.Settings.PublicText);
 
     private PoolParts Parts => _owner.Parts;
 

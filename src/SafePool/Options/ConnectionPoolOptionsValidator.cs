@@ -75,6 +75,7 @@ internal sealed class ConnectionPoolOptionsValidator : IValidateOptions<Connecti
             {
                 Name = options.Name ?? text.Database,
                 ConnectionText = text.WithoutPool(),
+                PublicText = text.WithoutPassword(),
                 DataSourceString = text.ForDataSource(
                     connectTimeout, withTimeouts: options.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup),
                 BareDataSourceString = text.ForDataSource(connectTimeout, withTimeouts: false),

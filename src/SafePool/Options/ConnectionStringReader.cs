@@ -94,6 +94,10 @@ internal sealed class ConnectionStringReader
         return builder.ConnectionString;
     }
 
+    /// <summary>The string as it was given, without the password.</summary>
+    public string WithoutPassword()
+        => new NpgsqlConnectionStringBuilder(_builder.ConnectionString) { Password = null }.ConnectionString;
+
     /// <summary>The string for Npgsql's data source. Holds the password.</summary>
     /// <param name="connectTimeout">How long an attempt to connect may take.</param>
     /// <param name="withTimeouts">Whether the session timeouts are among its start-up options; otherwise none is, also of those that the given string had there.</param>

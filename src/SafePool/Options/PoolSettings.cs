@@ -20,6 +20,9 @@ internal sealed record PoolSettings
     /// <summary>As given, without what it says about the pool. Holds the password.</summary>
     public required string ConnectionText { get; init; }
 
+    /// <summary>As given, without the password: what users may read.</summary>
+    public required string PublicText { get; init; }
+
     /// <summary>The hosts of the connection string, in its order.</summary>
     public required IReadOnlyList<HostName> Hosts { get; init; }
 
