@@ -39,6 +39,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     /// <remarks>
     /// Closing it does not end the lease; disposing the lease does, and disposes the connection, so that whoever keeps it cannot open it again. It leads to the pool's database for as long as the lease lasts:
     /// <see cref="NpgsqlConnection.ChangeDatabase"/> and another <see cref="NpgsqlConnection.ConnectionString"/> end in <see cref="InvalidOperationException"/> when it is opened.
+    /// Its string is the driver's: the <c>Maximum Pool Size</c> in it is <see cref="ConnectionPoolOptions.MaxSize"/> and ten more.
     /// </remarks>
     /// <exception cref="ObjectDisposedException">The lease was returned; or taken away: then it is a <see cref="LeaseAbandonedException"/>.</exception>
     /// <exception cref="System.Transactions.TransactionAbortedException">The ambient transaction in which it was rented was rolled back, or has run out of time: what is done now would be in none.</exception>
