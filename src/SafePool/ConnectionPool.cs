@@ -81,7 +81,13 @@ public sealed class ConnectionPool : IConnectionPool
         _opener = new ConnectionOpener(_parts, _resting);
         var watch = watching = new ServerWatch(_parts, _resting, _opener);
         _quiet = new QuietTime(_parts);
-        var enlisted = new EnlistedPlaces(_parts, _resting, _opener) { ReturnBroken = slot => _returner!.ReturnBroken(slot) };
+        var ended = new EndedPlaces(_parts, _resting)
+        {
+            ReturnBroken = slot => _returner!.ReturnBroken(slot),
+            Retire = slot => _returner!.Retire(slot),
+            NoteReturn = (slot, leaseId) => _detector!.NoteReturn(slot, leaseId),
+        };
+        var enlisted = new EnlistedPlaces(_parts, _opener, ended);
         _returner = new ConnectionReturner(_parts, _resting, _opener, enlisted);
         var episode = new ExhaustionEpisode(settings.Name, logger, _parts.Clock, _parts.Recorder);
         _desk = new RentDesk(_parts, _resting, _opener, _returner, enlisted, new Refusals(_parts, new Diagnostician(_parts), episode), watch, _quiet);

@@ -59,7 +59,7 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
 
             if (slot.Enlistment is { HasEnded: true } ended)
             {
-                ended.Refuse();
+                throw ended.Refusal();
             }
 
             slot.NoteUse(connection);
@@ -194,9 +194,9 @@ public readonly struct Lease : IDisposable, IAsyncDisposable, IEquatable<Lease>
     /// <returns>Whether both are copies of one lease.</returns>
     public bool Equals(Lease other) => ReferenceEquals(_handle, other._handle) && _id == other._id;
 
-    private ObjectDisposedException Ended()
+    private Exception Ended()
         => _handle?.TakenAway is { } taken && taken.LeaseId == _id
-            ? new LeaseAbandonedException(taken)
+            ? taken.Refusal()
             : new ObjectDisposedException(nameof(Lease), Sentences.LeaseReturned);
 
     /// <inheritdoc/>

@@ -21,27 +21,17 @@ namespace SafePool.Enlistments;
 /// <item>INV-2: who takes a place out of the parked ones, under the lock, owns it: a rent in the same transaction, or the transaction's end. Never both.</item>
 /// <item>INV-3: a place is handed on after the end of its transaction only, and only once its connection is at rest in Npgsql or gone.</item>
 /// <item>INV-4: a connection that came to rest without a reset is marked before it can (<see cref="PhysicalConnection.NeedsReset"/>).</item>
+/// <item>INV-5: a lease that is out at the end of its transaction is ended once: by its return, or by that end (<see cref="EndedPlaces"/>, which also argues INV-3).</item>
 /// </list>
-/// <para>
-/// Why INV-3 holds. An end is told in one of two moments. After a rollback, and after the second phase of a distributed commit, Npgsql has put the parked
-/// connection to rest before. In the midst of a commit by this connection alone it has not, and will on the thread that told, afterwards, and nothing tells when. So
-/// that thread takes the connection over, there and then, by opening it within the transaction: what is open is not put to rest by Npgsql but let go
-/// (<see cref="Enlistment.LetGo"/>), which can be seen, and then closed like any other. In the first case the same attempt finds nothing, and enlists nothing: the
-/// connection that Npgsql tries instead goes back to rest at once, and as the sought one is at rest as well, or gone, no rent misses it.
-/// </para>
 /// <para>Thread-safety: every member may be called from any thread. <c>_gate</c> guards who is parked, and who has heard of the end; nothing is called under it.</para>
 /// </remarks>
-internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, ConnectionOpener opener)
+internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener, EndedPlaces ended)
 {
     private static readonly RentOptions _nothingSpecial = new();
 
     private readonly Lock _gate = new();
     private readonly Dictionary<Transaction, Stack<Enlistment>> _parked = [];
     private readonly RentsInTransactions _rents = new(parts, opener);
-    private readonly Errands _errands = new($"SafePool '{parts.Settings.Name}' transactions");
-
-    /// <summary>The end of a place whose connection broke: the returner's, which comes after.</summary>
-    public required Action<LeaseSlot> ReturnBroken { get; init; }
 
     /// <inheritdoc cref="RentsInTransactions.Ambient"/>
     public Transaction? Ambient() => _rents.Ambient();
@@ -71,7 +61,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
         var connection = parts.Source.TryTakeWithin(transaction, enlistment.Physical?.Server, onto, out var isBroken);
         if (isBroken)
         {
-            ReturnBroken(enlistment.Slot);
+            ended.ReturnBroken(enlistment.Slot);
             return false;
         }
 
@@ -146,7 +136,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
             return false;
         }
 
-        enlistment.HasOwnTimeout |= slot.Options?.StatementTimeout is not null;
+        ended.NoteOwnTimeout(enlistment);
         enlistment.HeldSince = slot.RentedAt;
         enlistment.LastHolder = parts.Holders.Describe(slot, slot.PresentLeaseId) with
         {
@@ -154,11 +144,6 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
             BackendProcessId = enlistment.Physical?.Identity.ProcessId,
             QuietFor = TimeSpan.Zero,
         };
-        if (enlistment.HasOwnTimeout && parts.Settings.Reset == SessionReset.Rollback)
-        {
-            enlistment.Physical?.NeedsTimeoutReset = true;
-            parts.Physicals.RequireCare();
-        }
 
         slot.Reset();
         Park(enlistment);
@@ -184,8 +169,8 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
             }
         }
 
-        // It ended while the connection was being closed. Npgsql may have taken note in time or not.
-        _errands.Run(() => TakeOver(enlistment)());
+        // It ended while the connection was being closed.
+        ended.FreeLate(enlistment);
     }
 
     private Enlistment? TryUnpark(Transaction transaction)
@@ -227,97 +212,25 @@ internal sealed class EnlistedPlaces(PoolParts parts, RestingPlaces resting, Con
 
         if (wasParked)
         {
-            // Here, and nowhere else: Npgsql may be in the midst of the commit, on this very thread.
-            _errands.Run(TakeOver(enlistment));
-        }
-    }
-
-    private void RemoveLocked(Enlistment ended)
-    {
-        Debug.Assert(_gate.IsHeldByCurrentThread);
-        var left = new Stack<Enlistment>(_parked[ended.Transaction].Where(enlistment => enlistment != ended).Reverse());
-        if (left.Count == 0)
-        {
-            _parked.Remove(ended.Transaction);
+            ended.Free(enlistment);
         }
         else
         {
-            _parked[ended.Transaction] = left;
+            ended.EndLease(enlistment);
         }
     }
 
-    /// <summary>Opens the parked connection of a transaction that is over, if Npgsql has not put it to rest.</summary>
-    /// <returns>What is left to do: it hands the place on, and never throws.</returns>
-    private Action TakeOver(Enlistment enlistment)
+    private void RemoveLocked(Enlistment over)
     {
-        try
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var left = new Stack<Enlistment>(_parked[over.Transaction].Where(enlistment => enlistment != over).Reverse());
+        if (left.Count == 0)
         {
-            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, enlistment.Physical?.Server, onto: null, out var isBroken);
-            return () => SetFree(enlistment, connection, isBroken);
+            _parked.Remove(over.Transaction);
         }
-        catch (Exception error)
+        else
         {
-            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
-            return () => SetFree(enlistment, connection: null, isBroken: false);
-        }
-    }
-
-    private void SetFree(Enlistment enlistment, NpgsqlConnection? connection, bool isBroken)
-    {
-        var slot = enlistment.Slot;
-        try
-        {
-            if (isBroken)
-            {
-                ReturnBroken(slot);
-                return;
-            }
-
-            slot.Enlistment = null;
-            if (connection is not null)
-            {
-                Close(enlistment, connection);
-            }
-            else if (parts.Gate.IsClosed || IsTooOld(slot))
-            {
-                parts.Physicals.CountClosed();
-                resting.Vacate(slot.Place);
-            }
-            else
-            {
-                resting.HandOn(slot);
-            }
-        }
-        catch (Exception error)
-        {
-            Log.MaintenanceFailed(parts.Logger, parts.Settings.Name, error);
-        }
-        finally
-        {
-            enlistment.Transaction.Dispose();
-        }
-    }
-
-    private void Close(Enlistment enlistment, NpgsqlConnection connection)
-    {
-        var slot = enlistment.Slot;
-        enlistment.LetGo(connection);
-        if (parts.Settings.Reset == SessionReset.Full)
-        {
-            // It rides along from here, as after any other close.
-            enlistment.Physical?.NeedsReset = false;
-        }
-
-        var isGone = parts.Gate.IsClosed || IsTooOld(slot);
-        slot.Connection = connection;
-        if (!isGone)
-        {
-            resting.RestAndHandOn(slot);
-        }
-        else if (resting.TryRest(slot))
-        {
-            parts.Physicals.CountClosed();
-            resting.Vacate(slot.Place);
+            _parked[over.Transaction] = left;
         }
     }
 

@@ -15,7 +15,6 @@ internal sealed class Enlistment
     private const int MostSpins = 2000;
 
     private readonly Transaction _transaction;
-    private bool _isCommitted;
     private readonly TaskCompletionSource _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <param name="slot">Where the connection is.</param>
@@ -39,6 +38,9 @@ internal sealed class Enlistment
 
     /// <summary>The transaction has been committed or rolled back.</summary>
     public bool IsOver { get; private set; }
+
+    /// <summary>It ended with a commit.</summary>
+    public bool IsCommitted { get; private set; }
 
     /// <summary>Npgsql has let go of the connection: it is one like any other.</summary>
     public bool IsFree { get; private set; }
@@ -76,19 +78,17 @@ internal sealed class Enlistment
         Forget(connection);
     }
 
-    /// <summary>Refuses the use of a lease whose transaction is over.</summary>
-    /// <exception cref="TransactionAbortedException">It was rolled back, or has timed out.</exception>
-    /// <exception cref="InvalidOperationException">It was committed.</exception>
-    public void Refuse()
+    /// <summary>What the use of a lease meets whose transaction is over: a <see cref="TransactionAbortedException"/>, or an <see cref="InvalidOperationException"/> after a commit.</summary>
+    public Exception Refusal()
     {
-        var sentence = Sentences.TransactionEnded(Slot.Pool.Name, _isCommitted);
-        throw _isCommitted ? new InvalidOperationException(sentence) : new TransactionAbortedException(sentence);
+        var sentence = Sentences.TransactionEnded(Slot.Pool.Name, IsCommitted);
+        return IsCommitted ? new InvalidOperationException(sentence) : new TransactionAbortedException(sentence);
     }
 
     /// <summary>Called once, with the transaction's end.</summary>
     public void End()
     {
-        _isCommitted = _transaction.TransactionInformation.Status == TransactionStatus.Committed;
+        IsCommitted = _transaction.TransactionInformation.Status == TransactionStatus.Committed;
         IsOver = true;
         _over.TrySetResult();
     }

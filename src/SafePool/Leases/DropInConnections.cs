@@ -18,6 +18,7 @@ internal sealed class DropInConnections(ConnectionReturner returner, LeakDetecto
 
         // Kept by the slot, so that the collector does not take it for lost.
         slot.Handle = lease.Handle;
+        slot.DropInLeaseId = lease.Id;
 
         // Only the id: readers that Npgsql re-uses keep the last connection object, and with it this listener. If that kept the handle, nobody would see
         // that a later lease of this slot was dropped.

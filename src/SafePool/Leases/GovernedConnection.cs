@@ -77,6 +77,7 @@ internal sealed class GovernedConnection
         var handle = lease.Handle!;
         var slot = handle.Slot;
         (_slot, _leaseId) = (slot, lease.Id);
+        slot.DropInLeaseId = lease.Id;
 
         // Its user may keep the connection and lose what it belongs to.
         slot.NoteUse();

@@ -26,7 +26,29 @@ internal sealed class LeaseHandle
     public LeaseSlot Slot { get; }
 
     /// <summary>The lease that was taken away from whoever holds this. An orphan then: the slot has another handle, and its leases are none of this one's business.</summary>
-    public LeaseHolder? TakenAway { get; set; }
+    public TakenLease? TakenAway { get; private set; }
+
+    /// <summary>Ends a lease whose user still holds it, for one caller only, who then holds the place. False when it was returned in this moment.</summary>
+    /// <param name="slot">Where it is.</param>
+    /// <param name="lease">Which, and what its user shall hear.</param>
+    /// <remarks>The orphan is marked first: its finalizer must not act any more, because the lease that it would find on the slot is somebody else's.</remarks>
+    public static bool TryTakeAway(LeaseSlot slot, TakenLease lease)
+    {
+        LeaseHandle? orphan = null;
+        if (slot.Trail?.TryGetTarget(out orphan) is true)
+        {
+            orphan.TakenAway = lease;
+        }
+
+        if (!slot.TrySettle(lease.LeaseId))
+        {
+            orphan?.TakenAway = null;
+            return false;
+        }
+
+        slot.Handle = new LeaseHandle(slot);
+        return true;
+    }
 
     ~LeaseHandle()
     {
@@ -60,3 +82,8 @@ internal sealed class LeaseHandle
         }
     }
 }
+
+/// <summary>A lease that was taken away from its user.</summary>
+/// <param name="LeaseId">Which.</param>
+/// <param name="Refusal">What its next use throws.</param>
+internal sealed record TakenLease(long LeaseId, Func<Exception> Refusal);

@@ -90,6 +90,9 @@ internal sealed class LeaseSlot
     /// <summary>The lease of which the collector has found every copy gone; of an earlier one unless it equals <see cref="LeaseId"/>.</summary>
     public long LostLeaseId { get; set; }
 
+    /// <summary>The lease whose user holds the connection itself: nothing but its close ends it. Of an earlier one unless it equals <see cref="LeaseId"/>.</summary>
+    public long DropInLeaseId { get; set; }
+
     public long LeaseId => Volatile.Read(ref _leaseId);
 
     /// <summary>The lease that is out, or the one that has just been settled, until the slot is reset.</summary>

@@ -174,6 +174,103 @@ public sealed class OutlivedConnectionTests
         Assert.Equal(1, await next.AskAsync<int>("SELECT 1"));
     }
 
+    /// <summary>Whatever was kept of it while the transaction lasted.</summary>
+    [Theory]
+    [InlineData("committed", "connection", SessionReset.Full)]
+    [InlineData("committed", "command", SessionReset.Full)]
+    [InlineData("committed", "command", SessionReset.Strict)]
+    [InlineData("committed", "command", SessionReset.Rollback)]
+    [InlineData("committed", "batch", SessionReset.Full)]
+    [InlineData("committed", "opened again", SessionReset.Full)]
+    [InlineData("rolled back", "connection", SessionReset.Full)]
+    [InlineData("rolled back", "command", SessionReset.Full)]
+    [InlineData("rolled back", "command", SessionReset.Strict)]
+    [InlineData("rolled back", "prepared command", SessionReset.Full)]
+    [InlineData("rolled back", "opened again", SessionReset.Full)]
+    [InlineData("timed out", "connection", SessionReset.Full)]
+    [InlineData("timed out", "command", SessionReset.Full)]
+    [InlineData("timed out", "prepared command", SessionReset.Rollback)]
+    [InlineData("timed out", "batch", SessionReset.Strict)]
+    [InlineData("timed out", "opened again", SessionReset.Full)]
+    public async Task ObjectOfALease_WhoseTransactionHasEnded_ReachesNoSession(string end, string kept, SessionReset reset)
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.WatchServer, options.Reset) = (2, false, reset));
+        var table = $"outlived_{Guid.NewGuid():N}";
+        await server.AskAsync<int>($"CREATE TABLE {table} (id int); SELECT 1");
+        var timeout = end == "timed out" ? TimeSpan.FromMilliseconds(300) : TimeSpan.FromMinutes(1);
+        var scope = new TransactionScope(TransactionScopeOption.Required, timeout, TransactionScopeAsyncFlowOption.Enabled);
+        var ambient = Transaction.Current!;
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        await lease.DoAsync($"INSERT INTO {table} VALUES (1)");
+        var connection = lease.Connection;
+        await using var command = new NpgsqlCommand($"INSERT INTO {table} VALUES (2)", connection);
+        await using var batch = new NpgsqlBatch(connection) { BatchCommands = { new NpgsqlBatchCommand($"INSERT INTO {table} VALUES (2)") } };
+        if (kept == "prepared command")
+        {
+            await command.PrepareAsync(Cancellation);
+        }
+
+        if (end == "timed out")
+        {
+            await Eventually.True(() => ambient.TransactionInformation.Status == TransactionStatus.Aborted && server.Snapshot.Leased == 0, "the transaction and its lease have ended");
+        }
+        else
+        {
+            if (end == "committed")
+            {
+                scope.Complete();
+            }
+
+            scope.Dispose();
+        }
+
+        await Assert.ThrowsAnyAsync<InvalidOperationException>(async () =>
+        {
+            switch (kept)
+            {
+                case "connection":
+                    await connection.AskAsync<int>($"INSERT INTO {table} VALUES (2) RETURNING 1");
+                    break;
+                case "batch":
+                    await batch.ExecuteNonQueryAsync(Cancellation);
+                    break;
+                case "opened again":
+                    await connection.OpenAsync(Cancellation);
+                    break;
+                default:
+                    await command.ExecuteNonQueryAsync(Cancellation);
+                    break;
+            }
+        });
+        var refusal = Assert.ThrowsAny<Exception>(() => lease.Connection);
+        Assert.Equal(end == "committed" ? typeof(InvalidOperationException) : typeof(TransactionAbortedException), refusal.GetType());
+        scope.Dispose();
+        Assert.Equal(end == "committed" ? 1L : 0L, await server.AskAsync<long>($"SELECT count(*) FROM {table}"));
+        await server.AskAsync<int>($"DROP TABLE {table}; SELECT 1");
+        await server.Pool.FillAsync(2, Cancellation);
+        await AssertTotalsAsync(server);
+    }
+
+    [Fact]
+    public async Task Reader_OpenWhenItsTransactionTimesOut_IsEndedWithTheLease()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.WatchServer) = (1, false));
+        using (new TransactionScope(TransactionScopeOption.Required, TimeSpan.FromMilliseconds(300), TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await using var lease = await server.Pool.RentAsync(Cancellation);
+            await using var command = lease.CreateCommand("SELECT generate_series(1, 1000000)");
+            var reader = await command.ExecuteReaderAsync(Cancellation);
+            Assert.True(await reader.ReadAsync(Cancellation));
+
+            // Npgsql tries for ten seconds to roll back before it gives up.
+            await Eventually.True(() => server.Snapshot.Leased == 0, "the lease has ended", TimeSpan.FromSeconds(30));
+            await Assert.ThrowsAnyAsync<InvalidOperationException>(() => command.ExecuteScalarAsync(Cancellation));
+            Assert.Throws<TransactionAbortedException>(() => lease.Connection);
+        }
+
+        await AssertTotalsAsync(server);
+    }
+
     /// <summary>A hook that rents from its own pool, and leases that go back under a lock of the user's: neither waits for the other.</summary>
     [Fact]
     public async Task Return_UnderALockAndWithAHookThatRents_Ends()
