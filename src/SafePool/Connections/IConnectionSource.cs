@@ -29,10 +29,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// When there is none, Npgsql tries one at rest instead and, as the transaction is over, gives it back at once.
     /// </remarks>
     /// <param name="transaction">The transaction.</param>
-    /// <param name="host">Where it is; null where nobody knows of hosts.</param>
+    /// <param name="physical">Which is sought; null when nobody knows.</param>
     /// <param name="onto">A closed object from <see cref="Create"/> that shall have it; null for a new one.</param>
     /// <param name="isBroken">There was one, but it broke: now it is gone.</param>
-    NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken);
+    NpgsqlConnection? TryTakeWithin(Transaction transaction, PhysicalConnection? physical, NpgsqlConnection? onto, out bool isBroken);
 
     /// <summary>From the next <see cref="Clear"/> on what is taken within an ambient transaction is enlisted in it. False when it is already.</summary>
     bool TryBeginEnlisting();

@@ -119,11 +119,12 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         return true;
     }
 
-    public NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken)
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, PhysicalConnection? physical, NpgsqlConnection? onto, out bool isBroken)
     {
-        // Npgsql keeps it for its own host.
-        var at = host ?? HostTakes.First(_hosts);
-        var connection = onto is not null && (_only is not null || _hosts.Of(onto) == at) ? onto : at.Current.CreateConnection();
+        // Npgsql keeps it with the data source that opened it, also when that has been replaced.
+        var at = physical?.Server ?? HostTakes.First(_hosts);
+        var source = physical?.Source ?? at.Current;
+        var connection = onto is not null && source == at.Current && (_only is not null || _hosts.Of(onto) == at) ? onto : source.CreateConnection();
         var wasBroken = false;
         connection.StateChange += EndIfBroken;
         var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));

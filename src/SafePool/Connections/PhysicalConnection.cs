@@ -1,3 +1,5 @@
+using Npgsql;
+
 namespace SafePool.Connections;
 
 /// <summary>What the pool knows about one physical connection.</summary>
@@ -16,6 +18,9 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
 
     /// <summary>The host of the pool that it was opened through; null where tests have none.</summary>
     public ServerDataSource? Server { get; set; }
+
+    /// <summary>The data source that opened it, which may have been replaced since; null where tests have none.</summary>
+    public NpgsqlDataSource? Source { get; set; }
 
     /// <summary>What its server was when it was opened.</summary>
     public HostRole Role { get; set; }

@@ -109,7 +109,7 @@ internal sealed class PhysicalOpening(
         }
 
         // Before anybody is asked anything: should the attempt be given up, the pool has it in hand.
-        var opened = Register(connection, host, generation);
+        var opened = Register(connection, host, source, generation);
         if (!attempt.TryConnect(opened))
         {
             return opened with { Failure = attempt.OutOfTime() };
@@ -281,13 +281,13 @@ internal sealed class PhysicalOpening(
             && Interlocked.CompareExchange(ref _wasDirectAgainAt, clock.GetTimestamp(), last) == last;
     }
 
-    private OpenedConnection Register(NpgsqlConnection connection, ServerDataSource host, int generation)
+    private OpenedConnection Register(NpgsqlConnection connection, ServerDataSource host, NpgsqlDataSource source, int generation)
     {
         DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
         host.Knock.NoteOpened();
         hosts.Newest = host;
         var physical = physicals.Register(connection.PostgresParameters, generation, isDirect: false);
-        (physical.Host, physical.Server) = (HostName.Of(connection), host);
+        (physical.Host, physical.Server, physical.Source) = (HostName.Of(connection), host, source);
         return new OpenedConnection(connection, physical, IsNew: true);
     }
 

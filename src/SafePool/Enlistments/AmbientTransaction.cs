@@ -48,6 +48,24 @@ internal static class AmbientTransaction
         }
     }
 
+    /// <summary>Rolls back the ambient transaction, of which Npgsql has made a connection a part that nobody may use: afterwards that one is in none.</summary>
+    public static void RollBackWith(IConnectionSource source)
+    {
+        if (!source.IsEnlisting || !IsPresent())
+        {
+            return;
+        }
+
+        try
+        {
+            Transaction.Current?.Rollback();
+        }
+        catch (Exception error) when (error is TransactionException or InvalidOperationException)
+        {
+            // It is over, or its scope has been completed: then nothing was enlisted.
+        }
+    }
+
     private static bool IsPresent()
     {
         try

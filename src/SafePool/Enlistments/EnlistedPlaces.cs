@@ -58,7 +58,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener, E
             return false;
         }
 
-        var connection = parts.Source.TryTakeWithin(transaction, enlistment.Physical?.Server, onto, out var isBroken);
+        var connection = parts.Source.TryTakeWithin(transaction, enlistment.Physical, onto, out var isBroken);
         if (isBroken)
         {
             ended.ReturnBroken(enlistment.Slot);

@@ -1,6 +1,7 @@
 using System.Data;
 using Npgsql;
 using SafePool.Connections;
+using SafePool.Enlistments;
 using SafePool.Errors;
 
 namespace SafePool.Leases;
@@ -171,6 +172,7 @@ internal sealed class GovernedConnection
             if (_owner.Desk.IsWithinTransaction)
             {
                 // Npgsql has made it a part of the transaction by now, or never will, and keeps it past the pool: neither can be mended.
+                AmbientTransaction.RollBackWith(Parts.Source);
                 Parts.Source.RetireAsync(_connection).GetAwaiter().GetResult();
                 throw new InvalidOperationException(GovernedSentences.OpenedWithinTransaction(Parts.Settings.Name));
             }

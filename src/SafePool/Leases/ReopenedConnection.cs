@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Enlistments;
 using SafePool.Errors;
 
 namespace SafePool.Leases;
@@ -12,7 +13,7 @@ internal sealed class ReopenedConnection(ConnectionPool pool, bool isReturned = 
 {
     private readonly WeakReference<ConnectionPool> _pool = new(pool);
 
-    /// <summary>Called in the midst of the open. One that went past the gate is ended for good.</summary>
+    /// <summary>Called in the midst of the open. One that went past the gate is ended for good; a transaction of which Npgsql has made it a part is rolled back.</summary>
     /// <exception cref="InvalidOperationException">It did.</exception>
     public void OnStateChange(object sender, StateChangeEventArgs change)
     {
@@ -22,13 +23,16 @@ internal sealed class ReopenedConnection(ConnectionPool pool, bool isReturned = 
         }
 
         var source = pool.Parts.Source;
-        if (source.Identify(connection) is null)
-        {
-            source.RetireAsync(connection).GetAwaiter().GetResult();
-        }
-        else if (!isReturned)
+        var isOwn = source.Identify(connection) is not null;
+        if (isOwn && !isReturned)
         {
             return;
+        }
+
+        AmbientTransaction.RollBackWith(source);
+        if (!isOwn)
+        {
+            source.RetireAsync(connection).GetAwaiter().GetResult();
         }
 
         // What lay at rest goes back there, by Npgsql's own hand: an open whose event throws returns what it has taken.

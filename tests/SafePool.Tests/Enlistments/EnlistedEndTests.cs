@@ -34,7 +34,8 @@ public sealed class EnlistedEndTests(TransactionalServer server) : IClassFixture
             Assert.Equal(0, await next.AskAsync<long>($"SELECT count(*) FROM notes WHERE note = '{note}'"));
         }
 
-        Assert.Equal(1, pool.Snapshot.TotalOpened);
+        // The user of a lease that was out may have been about to say something: that connection is not used again.
+        Assert.Equal(isReturned ? 1 : 2, pool.Snapshot.TotalOpened);
         GC.KeepAlive(scope);
     }
 

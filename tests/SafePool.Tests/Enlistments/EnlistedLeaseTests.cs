@@ -136,6 +136,7 @@ public sealed class EnlistedLeaseTests(TransactionalServer server) : IClassFixtu
         await Assert.ThrowsAsync<InvalidOperationException>(() => lease.DoAsync(Insert(notes.After)));
         await lease.DisposeAsync();
 
+        await Outstanding.NoneAsync(pool.Pool);
         Assert.Equal((0, 1), (pool.Snapshot.Leased, pool.Snapshot.Idle));
         Assert.Equal(1, await server.CountAsync(notes.In, notes.After));
         await using var next = await pool.Pool.RentAsync(Cancellation);
