@@ -192,7 +192,7 @@ internal sealed class Upkeep(
             && !parts.Gate.HasSurplus
             && !parts.Physicals.HasDue
             && _sweep.IsSettled
-            && counts.Connections >= Math.Min(parts.Settings.MinSize, counts.Limit);
+            && counts.Connections >= parts.Settings.MinSize;
     }
 
     private long NextSurplus()
