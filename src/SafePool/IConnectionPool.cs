@@ -174,7 +174,8 @@ public interface IConnectionPool : IAsyncDisposable, IDisposable
     /// <remarks>Requests that come in the meantime are served first. Without it, maintenance does the same in the background, quietly.</remarks>
     /// <param name="cancellationToken">Ends the waiting; opens that are under way go on.</param>
     /// <returns>A task that ends when they are open.</returns>
-    /// <exception cref="NpgsqlException">Opens kept failing for <see cref="ConnectionPoolOptions.AcquireTimeout"/>; this is what the last one threw.</exception>
+    /// <exception cref="NpgsqlException">Opens kept failing for <see cref="ConnectionPoolOptions.AcquireTimeout"/>; this is what the last one threw. Or the server had no room for so many for as long.</exception>
+    /// <exception cref="PoolPausedException">The pool was paused for as long.</exception>
     /// <exception cref="PoolClosedException">The pool is draining or disposed.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     Task WarmUpAsync(CancellationToken cancellationToken = default);

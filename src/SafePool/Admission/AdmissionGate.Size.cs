@@ -10,8 +10,9 @@ internal sealed partial class AdmissionGate
 
     private const int Unknown = int.MaxValue;
 
-    // The places whose connection is one too many, claimed by who retires it.
+    // The places whose connection is one too many, claimed by who retires it; and how many, for whoever does not hold the lock.
     private readonly HashSet<int> _leaving = [];
+    private int _claims;
     private TaskCompletionSource? _allVacant;
     private int _size;
     private int _serverLimit = Unknown;
@@ -53,13 +54,43 @@ internal sealed partial class AdmissionGate
         }
     }
 
-    /// <summary>True when the connection of a held place is one too many: the caller then retires it. True once for each.</summary>
+    /// <summary>True when the connection of a held place is one too many: the caller then retires it. True once, until it is vacant, idle or somebody's.</summary>
     public bool TryClaimSurplus(int place)
     {
         lock (_gate)
         {
             AssertInvariants();
-            return HasSurplusLocked() && _leaving.Add(place);
+            return TryClaimLocked(place);
+        }
+    }
+
+    /// <summary><see cref="TryGiveBack"/> for a place that may have been claimed, and whose connection has come to rest all the same: it is then claimed anew by whoever looks next, and its claimant may look again.</summary>
+    /// <remarks>
+    /// The claim is dropped before the place is idle, for afterwards it may be somebody else's, who claims it; under the lock, so that nobody sees it dropped when the place could not be given back. The first read is not: a claim of the caller's own
+    /// is in the number that it sees, whatever others write at the same time.
+    /// </remarks>
+    public bool TryGiveBackClaimed(int place)
+    {
+        if (Volatile.Read(ref _claims) == 0)
+        {
+            return TryGiveBack(place);
+        }
+
+        lock (_gate)
+        {
+            AssertInvariants();
+            var wasClaimed = TryUnclaimLocked(place);
+            if (TryGiveBack(place))
+            {
+                return true;
+            }
+
+            if (wasClaimed)
+            {
+                ClaimLocked(place);
+            }
+
+            return false;
         }
     }
 
@@ -127,6 +158,24 @@ internal sealed partial class AdmissionGate
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         return ReadLocked().Surplus > _leaving.Count;
+    }
+
+    private bool TryClaimLocked(int place) => HasSurplusLocked() && ClaimLocked(place);
+
+    private bool ClaimLocked(int place)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var isFirst = _leaving.Add(place);
+        Volatile.Write(ref _claims, _leaving.Count);
+        return isFirst;
+    }
+
+    private bool TryUnclaimLocked(int place)
+    {
+        Debug.Assert(_gate.IsHeldByCurrentThread);
+        var was = _leaving.Remove(place);
+        Volatile.Write(ref _claims, _leaving.Count);
+        return was;
     }
 
     private void OpenIdleLocked()

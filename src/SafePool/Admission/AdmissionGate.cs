@@ -15,7 +15,7 @@ namespace SafePool.Admission;
 /// <item>INV-2: while anybody waits nothing is idle, and the idle stack is shut: what comes back meets the queue, not a newcomer. So it is in a pause.</item>
 /// <item>INV-3: a waiter leaves the queue once, under the lock; who unlinked it completes it, after the lock.</item>
 /// <item>INV-4: opening never exceeds the limit of concurrent opens, and demand starts one only while waiters outnumber openings.</item>
-/// <item>INV-5: no open begins beyond <see cref="Limit"/>. What a smaller size leaves over is claimed once for each connection too many, and vacated by its claimant.</item>
+/// <item>INV-5: no open begins beyond <see cref="Limit"/>. What a smaller size leaves over is claimed once for each connection too many, and vacated by its claimant; where that fails, the claim ends with its place idle or handed over.</item>
 /// <item>INV-6: at most one idle place is watching: it counts as idle, but lies on no stack. Relieved, it is held, and serves one waiter soon.</item>
 /// </list>
 /// <para>
@@ -160,8 +160,12 @@ internal sealed partial class AdmissionGate
         lock (_gate)
         {
             AssertInvariants();
-            isUnwanted = _paused || (HasSurplusLocked() && _leaving.Add(place));
+            isUnwanted = _paused || TryClaimLocked(place);
             first = isUnwanted || _closed ? null : TakeFirstLocked();
+            if (first is not null)
+            {
+                TryUnclaimLocked(place);
+            }
         }
 
         first?.Complete(new AdmissionResult(AdmissionOutcome.Granted, place));
@@ -338,7 +342,7 @@ internal sealed partial class AdmissionGate
     {
         Debug.Assert(_gate.IsHeldByCurrentThread);
         _vacantPlaces[_vacant++] = place;
-        _leaving.Remove(place);
+        TryUnclaimLocked(place);
         SignalIfAllBackLocked();
     }
 

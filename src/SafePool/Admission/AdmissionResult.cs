@@ -91,6 +91,6 @@ internal readonly record struct GateCounts(int Idle, int Leased, int Opening, in
     /// <summary>How many the pool lacks to be as large as it was made to be; those that are being opened among them.</summary>
     public int Missing => Math.Max(0, Size - Connections);
 
-    /// <summary>Whether nobody is served before something comes back.</summary>
-    public bool IsFull => Idle == 0 && Opening == 0 && Room == 0;
+    /// <summary>Whether nobody is served before something comes back. Not in a pause: there its end is waited for, whatever comes back.</summary>
+    public bool IsFull => !IsPaused && Idle == 0 && Opening == 0 && Room == 0;
 }

@@ -17,6 +17,9 @@ internal enum CloseOutcome
 
     /// <summary>The same, and it broke by itself: Npgsql then clears its whole pool when it takes the server for the cause.</summary>
     Broken,
+
+    /// <summary>As <see cref="Gone"/>, but it lay at rest before, where an open may have found it.</summary>
+    GoneFromRest,
 }
 
 /// <summary>Closes the connection of a lease that was returned (design decision D4): the dangerous half.</summary>
@@ -174,7 +177,7 @@ internal sealed class ConnectionCloser(PoolParts parts, EnlistedPlaces enlisted)
 
             case ConnectionState.Closed:
                 // The user closed it: it lies at rest, unless it had been broken, which the next taker finds out.
-                return isStale ? CloseOutcome.Gone : CloseOutcome.AtRest;
+                return isStale ? CloseOutcome.GoneFromRest : CloseOutcome.AtRest;
         }
 
         // Whether one was left open is asked first: what follows may end it.

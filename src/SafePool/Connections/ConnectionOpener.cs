@@ -88,6 +88,11 @@ internal sealed class ConnectionOpener : IDisposable
     /// <returns>A task that ends with the error of the open, or null when it succeeded.</returns>
     public Task<Exception?>? Fill(int minimum)
     {
+        if (_parts.Room.IsFull && _parts.Gate.Read().Existing < minimum)
+        {
+            _parts.Room.TryForOneMore();
+        }
+
         if (!_parts.Gate.TryBeginFill(minimum, OpensAllowed, out var place))
         {
             return null;

@@ -97,7 +97,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     public void ReturnClosed(LeaseSlot slot)
     {
         parts.Source.NoteRested(slot.Connection!);
-        Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.Gone : CloseOutcome.AtRest);
+        Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.GoneFromRest : CloseOutcome.AtRest);
     }
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
@@ -181,8 +181,20 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
             slot.Enlistment = null;
             slot.Reset();
             parts.Recorder.Record(FlightEventKind.Closed, slot.Place);
-            parts.Physicals.CountClosed();
+            CountEnd(outcome);
             resting.Vacate(slot.Place);
+        }
+    }
+
+    private void CountEnd(CloseOutcome outcome)
+    {
+        if (outcome == CloseOutcome.GoneFromRest)
+        {
+            parts.Physicals.CountMissing();
+        }
+        else
+        {
+            parts.Physicals.CountClosed();
         }
     }
 

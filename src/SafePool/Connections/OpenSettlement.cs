@@ -34,37 +34,40 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         {
             Volatile.Write(ref _foundInARow, 0);
         }
-        else
-        {
-            parts.Physicals.NoteFoundAtRest();
-        }
 
         if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot))
         {
+            NoteKept(opened);
             return;
         }
 
         if (isStale && !parts.Gate.IsClosed && parts.Source.TryTake() is { } kept)
         {
             // Npgsql has not ended it: the clear came just before it began to open.
+            NoteKept(opened);
             slot.Connection = kept;
             resting.RestAndHandOn(slot);
             Interlocked.Increment(ref _rearranged);
         }
         else if (isStale)
         {
-            parts.Physicals.CountClosed();
+            if (opened.IsNew)
+            {
+                parts.Physicals.CountClosed();
+            }
+
+            // One that was found is missed under the place that it came from.
             parts.Gate.Vacate(slot.Place);
         }
         else if (opened.IsNew || IsUnderNoPlace())
         {
+            NoteKept(opened);
             resting.HandOn(slot);
         }
         else
         {
             // It lies under a place of its own again: nothing was added, also when the pool was to grow.
             Interlocked.Increment(ref _rearranged);
-            parts.Physicals.CountMissing();
             parts.Gate.Vacate(slot.Place);
         }
     }
@@ -113,6 +116,15 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
         {
             Log.OpenEndedLate(parts.Logger, parts.Settings.Name, error);
             return false;
+        }
+    }
+
+    /// <summary>The place goes on with the connection.</summary>
+    private void NoteKept(OpenedConnection opened)
+    {
+        if (!opened.IsNew)
+        {
+            parts.Physicals.NoteFoundAtRest();
         }
     }
 

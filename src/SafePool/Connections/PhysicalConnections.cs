@@ -31,7 +31,9 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private int _requests;
     private long _opened;
     private long _closed;
-    private int _found;
+
+    // How many were found by an open before they were missed; below zero, how many were missed that none has found.
+    private long _found;
 
     /// <summary>Grows with every <c>Clear</c>: what was taken under an older one is retired when it comes back.</summary>
     public int Generation => _generation;
@@ -80,21 +82,24 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 
     public void CountClosed(int count = 1) => Interlocked.Add(ref _closed, count);
 
-    /// <summary>An open has brought one that lay at rest under another place, where it will be missed: it has not ended.</summary>
-    public void NoteFoundAtRest() => Interlocked.Increment(ref _found);
-
-    /// <summary>Nothing was at rest under a place: it has ended, unless it was found before.</summary>
-    public void CountMissing()
+    /// <summary>An open has brought, to a place that keeps it, one that lay at rest under another. There it will be missed, which is then no end; or it was, and is open again.</summary>
+    /// <remarks>
+    /// Nobody can say which place it lay under, so finds and misses are matched by number. In whatever order they come: opened - closed = places that have a connection - those found and not missed yet. Where a miss was an end after all, and the
+    /// find is matched with that, both totals are one too high; their difference is right. One atomic step each, so nothing comes in between.
+    /// </remarks>
+    public void NoteFoundAtRest()
     {
-        for (var found = Volatile.Read(ref _found); found > 0; found = Volatile.Read(ref _found))
+        if (Interlocked.Increment(ref _found) <= 0)
         {
-            if (Interlocked.CompareExchange(ref _found, found - 1, found) == found)
-            {
-                return;
-            }
+            Interlocked.Increment(ref _opened);
         }
+    }
 
-        CountClosed();
+    /// <summary>Nothing was at rest under so many places, or will be: what was there has ended, unless it was found before.</summary>
+    public void CountMissing(int count = 1)
+    {
+        var found = Interlocked.Add(ref _found, -count) + count;
+        CountClosed(count - (int)Math.Clamp(found, 0, count));
     }
 
     /// <summary>Announces that something was noted on a connection which must be seen to before it is used again.</summary>

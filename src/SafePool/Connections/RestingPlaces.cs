@@ -27,12 +27,12 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
-        while (!parts.Gate.TryGiveBack(slot.Place))
+        while (!parts.Gate.TryGiveBackClaimed(slot.Place))
         {
             if (parts.Gate.IsClosed)
             {
-                // Npgsql has closed the connection instead of keeping it.
-                parts.Physicals.CountClosed();
+                // Npgsql has closed the connection instead of keeping it, unless somebody has found it at rest.
+                parts.Physicals.CountMissing();
                 parts.Gate.Vacate(slot.Place);
                 return;
             }

@@ -143,7 +143,7 @@ internal sealed class EndedPlaces(PoolParts parts, RestingPlaces resting)
             }
             else if (IsGone(slot))
             {
-                parts.Physicals.CountClosed();
+                parts.Physicals.CountMissing();
                 resting.Vacate(slot.Place);
             }
             else

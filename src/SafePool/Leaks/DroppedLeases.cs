@@ -113,7 +113,7 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
         }
 
         var counts = parts.Gate.Read();
-        if (counts is not { IsFull: true, Leased: > 0 } || !(IsPressing() || AnyIsOverdue()))
+        if (counts is not ({ Leased: > 0 } and ({ IsFull: true } or { IsPaused: true })) || !(IsPressing() || AnyIsOverdue()))
         {
             // Somebody returned something: begin anew, but not at once again.
             _pause = _firstPause;

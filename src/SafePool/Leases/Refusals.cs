@@ -70,8 +70,8 @@ internal sealed class Refusals(PoolParts parts, Diagnostician diagnostician, Exh
     private RefusalReason ReasonOf(AdmissionResult admission) => admission.Outcome switch
     {
         AdmissionOutcome.Closed => RefusalReason.Closed,
+        _ when admission.Counts.IsPaused => RefusalReason.Paused,
         AdmissionOutcome.CircuitOpen => RefusalReason.CircuitOpen,
-        AdmissionOutcome.TimedOut or AdmissionOutcome.Rejected when admission.Counts.IsPaused => RefusalReason.Paused,
         AdmissionOutcome.Rejected => RefusalReason.Rejected,
         _ => IsExhausted(admission) ? RefusalReason.Exhausted : RefusalReason.ConnectTimeout,
     };

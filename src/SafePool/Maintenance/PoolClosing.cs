@@ -16,7 +16,7 @@ internal sealed class PoolClosing(PoolParts parts, ServerWatch watch)
         parts.Recorder.Record(FlightEventKind.PoolClosed);
         parts.Physicals.Advance();
         parts.Source.Clear();
-        parts.Physicals.CountClosed(idle);
+        parts.Physicals.CountMissing(idle);
         watch.Relieve();
     }
 

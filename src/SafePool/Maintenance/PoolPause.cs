@@ -22,7 +22,7 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener, Server
             Log.Paused(parts.Logger, parts.Settings.Name);
             parts.Physicals.Advance();
             parts.Source.Clear();
-            parts.Physicals.CountClosed(idle);
+            parts.Physicals.CountMissing(idle);
             watch.Relieve();
         }
 

@@ -120,7 +120,9 @@ internal sealed class Upkeep(
 
         await watch.RelieveAsync().ConfigureAwait(false);
         var retired = 0;
-        while (parts.Gate.HasSurplus && resting.TryTakeIdle(out var slot))
+
+        // Each once: one that cannot be ended is idle again.
+        for (var rest = parts.Gate.Idle; rest > 0 && parts.Gate.HasSurplus && resting.TryTakeIdle(out var slot); rest--)
         {
             if (parts.Gate.TryClaimSurplus(slot.Place))
             {
@@ -190,7 +192,7 @@ internal sealed class Upkeep(
             && !parts.Gate.HasSurplus
             && !parts.Physicals.HasDue
             && _sweep.IsSettled
-            && counts.Connections >= Math.Min(parts.Settings.MinSize, counts.Limit);
+            && counts.Connections >= parts.Settings.MinSize;
     }
 
     private long NextSurplus()

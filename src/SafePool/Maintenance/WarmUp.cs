@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.Admission;
 using SafePool.Connections;
 using SafePool.Diagnostics;
@@ -32,7 +33,8 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
     private async Task FillAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        var deadline = parts.Clock.After(parts.Clock.Exact, parts.Settings.AcquireTimeout);
+        var begun = parts.Clock.Exact;
+        var deadline = parts.Clock.After(begun, parts.Settings.AcquireTimeout);
         List<Task<Exception?>> opens = [];
         while (true)
         {
@@ -53,12 +55,12 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
                     return;
                 }
 
-                if (parts.Clock.Exact >= deadline && parts.Opens.LastError is { } last)
+                if (parts.Clock.Exact >= deadline)
                 {
-                    throw last;
+                    ThrowIfInVain(begun);
                 }
 
-                // Others hold all the permits to open, or it is too early for the next attempt.
+                // Others hold all the permits to open, or it is too early for the next attempt, or the pool is paused.
                 await Task.Delay(MaintenanceLoop.Period, parts.Time, cancellationToken).ConfigureAwait(false);
                 continue;
             }
@@ -74,6 +76,26 @@ internal sealed class WarmUp(PoolParts parts, ConnectionOpener opener)
 
                 await Task.Delay(_retryPause, parts.Time, cancellationToken).ConfigureAwait(false);
             }
+        }
+    }
+
+    /// <summary>Says what has kept it from opening the minimum. Not while others open: their opens are bounded, and may be what is missing.</summary>
+    private void ThrowIfInVain(long begun)
+    {
+        var counts = parts.Gate.Read();
+        if (counts.IsPaused)
+        {
+            throw new PoolPausedException(Snapshots.Of(parts, counts), parts.Clock.Since(begun));
+        }
+
+        if (parts.Opens.LastError is { } last)
+        {
+            throw last;
+        }
+
+        if (counts.Opening == 0)
+        {
+            throw parts.Room.Refusal ?? new NpgsqlException($"MinSize ({parts.Settings.MinSize}) connections were not open within AcquireTimeout.", new TimeoutException());
         }
     }
 

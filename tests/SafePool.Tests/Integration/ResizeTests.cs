@@ -55,6 +55,35 @@ public sealed class ResizeTests(ITestOutputHelper output)
         Assert.Single(await server.SessionsAsync());
     }
 
+    /// <summary>Dapper does that with what it finds open, and many a hand: it lies at rest already when its lease comes back.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    [Trait("Conformance", "65")]
+    public async Task Reconfigure_SmallerAndTheirUsersHaveClosedWhatIsLeased_ShrinksAllTheSame(bool aCallerWaits)
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.WatchServer) = (4, false));
+        var leases = await server.Pool.RentAsync(4, _test);
+        var waiting = aCallerWaits ? server.Pool.RentAsync(_test).AsTask() : null;
+        foreach (var lease in leases)
+        {
+            await lease.Connection.CloseAsync();
+        }
+
+        server.Pool.Reconfigure(options => options.MaxSize = 2);
+
+        // So that upkeep has seen that there are too many.
+        await OutageKit.PassAsync(TimeSpan.FromSeconds(1), _test);
+        await leases.ReturnAllAsync();
+        if (waiting is not null)
+        {
+            await (await waiting).DisposeAsync();
+        }
+
+        await server.SessionsBecomeAsync(2);
+        Assert.Equal((2, 2L), (server.Snapshot.Idle, server.Snapshot.TotalClosed));
+    }
+
     /// <summary>What a maintenance of the server needs: not one session of the pool, its own included; then all goes on.</summary>
     [Fact]
     [Trait("Conformance", "66")]

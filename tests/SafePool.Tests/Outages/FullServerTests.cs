@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using SafePool.Tests.Verdicts;
@@ -139,6 +140,62 @@ public sealed class FullServerTests(QuietServer quiet) : IClassFixture<QuietServ
         Assert.Equal((0, MaxSize), (server.Logged(OutageKit.TooManyExpected), server.Snapshot.EffectiveMaxSize));
     }
 
+    /// <summary>Nobody waits for a lease, so nothing but upkeep ever asks for one more.</summary>
+    [Fact]
+    public async Task Maintenance_TheRoleWasFullAndHasRoomAgain_RegainsMinSizeWithoutAnyRent()
+    {
+        await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
+        await using var server = await CreateFullAsync(own);
+        server.Pool.Reconfigure(options => options.MinSize = MaxSize);
+        await Eventually.True(() => server.Snapshot is { Idle: 2, Opening: 0, EffectiveMaxSize: 2 }, "the server has refused the third");
+
+        await own.LimitAsync("ROLE", -1);
+
+        await Eventually.True(() => server.Snapshot is { Idle: MaxSize, EffectiveMaxSize: MaxSize }, "the minimum is there");
+        Assert.Equal((0L, (long)MaxSize), (server.Snapshot.TotalRents, server.Snapshot.TotalOpened));
+    }
+
+    [Fact]
+    public async Task WarmUpAsync_TheRoleWasFullAndHasRoomAgain_OpensMinSize()
+    {
+        await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
+        await using var server = await CreateFullAsync(own);
+        server.Pool.Reconfigure(options => options.MinSize = MaxSize);
+        var warmUp = server.Pool.WarmUpAsync(Cancellation);
+        await Eventually.True(() => server.Snapshot is { Idle: 2, Opening: 0, EffectiveMaxSize: 2 }, "the server has refused the third");
+        Assert.False(warmUp.IsCompleted);
+
+        await own.LimitAsync("ROLE", -1);
+
+        await warmUp;
+        Assert.Equal((MaxSize, (long)MaxSize), (server.Snapshot.Idle, server.Snapshot.TotalOpened));
+    }
+
+    [Fact]
+    public async Task WarmUpAsync_TheRoleStaysFull_ThrowsTheRefusalOnceItsBudgetIsOver()
+    {
+        await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
+        await using var server = await CreateFullAsync(own);
+        server.Pool.Reconfigure(options => (options.MinSize, options.AcquireTimeout) = (MaxSize, TimeSpan.FromSeconds(2)));
+
+        var refused = await Assert.ThrowsAsync<PostgresException>(() => server.Pool.WarmUpAsync(Cancellation));
+
+        Assert.Equal(PostgresErrorCodes.TooManyConnections, refused.SqlState);
+        Assert.Equal((2L, 0L), (server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
+    /// <summary>A pool with two connections, all that its role may have, and which knocks before it opens another.</summary>
+    private async Task<PoolOnServer> CreateFullAsync(OwnRole own)
+    {
+        await own.LimitAsync("ROLE", 2);
+        var server = await CreateAsync(quiet.ConnectionString, watches: false, own: own, minSize: 2);
+        await Eventually.True(() => server.Snapshot is { Idle: 2, Opening: 0 }, "two are open");
+
+        // For a second an open that succeeded is proof enough that the next will.
+        await OutageKit.PassAsync(TimeSpan.FromSeconds(1.1), Cancellation);
+        return server;
+    }
+
     private static async Task AssertServesFromTwoAsync(PoolOnServer server, Lease[] leases)
     {
         var waiting = server.Pool.RentAsync(Cancellation).AsTask();
@@ -160,10 +217,10 @@ public sealed class FullServerTests(QuietServer quiet) : IClassFixture<QuietServ
         Assert.Equal(MaxSize, server.Snapshot.EffectiveMaxSize);
     }
 
-    private static Task<PoolOnServer> CreateAsync(string postgres, bool watches = true, OwnRole? own = null, int maxSize = MaxSize, int instances = 1, TcpProxy? proxy = null)
+    private static Task<PoolOnServer> CreateAsync(string postgres, bool watches = true, OwnRole? own = null, int maxSize = MaxSize, int instances = 1, TcpProxy? proxy = null, int minSize = 1)
         => PoolOnServer.CreateAsync(
             options => (options.MaxSize, options.WatchServer, options.ExpectedInstances, options.AcquireTimeout, options.MinSize)
-                = (maxSize, watches, instances, TimeSpan.FromSeconds(30), 1),
+                = (maxSize, watches, instances, TimeSpan.FromSeconds(30), minSize),
             text => own?.Use(text),
             server: postgres,
             proxy: proxy);

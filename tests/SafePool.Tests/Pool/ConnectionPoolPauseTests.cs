@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.TestKit;
 using Xunit;
 
@@ -153,6 +154,85 @@ public sealed class ConnectionPoolPauseTests
         scripted.Pool.Resume();
         scripted.Tick();
         await scripted.UntilAsync(pool => pool.Idle == 2);
+    }
+
+    [Fact]
+    public async Task WarmUpAsync_InAPause_WaitsForItsEndButNoLongerThanItsBudget()
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MinSize, options.AcquireTimeout) = (2, TimeSpan.FromSeconds(5)));
+        await scripted.Pool.PauseAsync(TestContext.Current.CancellationToken);
+
+        var warmUp = scripted.Pool.WarmUpAsync(TestContext.Current.CancellationToken);
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return warmUp.IsCompleted;
+            },
+            "its budget is over");
+
+        await Assert.ThrowsAsync<PoolPausedException>(() => warmUp);
+    }
+
+    /// <summary>Nothing can be opened in a pause: that makes no full pool, and no circle of those who wait for its end.</summary>
+    [Theory]
+    [InlineData(4)]
+    [InlineData(1)]
+    public async Task PauseAsync_AHolderRentsOnceMore_WaitsForItsEnd(int maxSize)
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.Leaks.NestedRents) = (maxSize, NestedRentPolicy.Warn));
+        using var outer = await scripted.Pool.RentAsync(TestContext.Current.CancellationToken);
+        var pausing = scripted.Pool.PauseAsync(TestContext.Current.CancellationToken);
+
+        var inner = scripted.Pool.RentAsync(TestContext.Current.CancellationToken).AsTask();
+        scripted.Tick(4);
+        Assert.False(inner.IsCompleted);
+        outer.Dispose();
+        await pausing;
+
+        scripted.Pool.Resume();
+        await (await inner).DisposeAsync();
+    }
+
+    [Theory]
+    [InlineData(4)]
+    [InlineData(1)]
+    public async Task PauseAsync_LongerThanThePatienceWithAFullPool_LetsRentsWait(int maxSize)
+    {
+        await using var scripted = ScriptedPool.Create(
+            options => (options.MaxSize, options.Breaker.TripOnExhaustionAfter) = (maxSize, TimeSpan.FromSeconds(2)));
+        var leases = await scripted.RentManyAsync(1);
+        var pausing = scripted.Pool.PauseAsync(TestContext.Current.CancellationToken);
+        scripted.Tick(20);
+
+        var waiting = scripted.BeginRent();
+        Assert.False(waiting.IsCompleted);
+        await Assert.ThrowsAsync<PoolPausedException>(() => scripted.BeginRent(TimeSpan.Zero));
+        await leases[0].DisposeAsync();
+        await pausing;
+
+        scripted.Pool.Resume();
+        await (await waiting).DisposeAsync();
+    }
+
+    [Fact]
+    public async Task PauseAsync_TheCircuitIsOpen_SaysThatThePoolIsPaused()
+    {
+        await using var scripted = ScriptedPool.Create();
+        scripted.Source.FailOpensWith = new NpgsqlException("refused", new IOException());
+        var refused = scripted.BeginRent();
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return scripted.Snapshot.Circuit == CircuitState.Open;
+            },
+            "the circuit is open");
+        await Assert.ThrowsAsync<CircuitOpenException>(() => refused);
+
+        await scripted.Pool.PauseAsync(TestContext.Current.CancellationToken);
+
+        await Assert.ThrowsAsync<PoolPausedException>(() => scripted.BeginRent());
     }
 
     [Fact]

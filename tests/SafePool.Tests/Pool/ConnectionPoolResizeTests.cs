@@ -62,6 +62,54 @@ public sealed class ConnectionPoolResizeTests
         Assert.Equal((1, 1), (scripted.Source.Alive, scripted.Snapshot.Idle));
     }
 
+    /// <summary>They come to rest instead of being retired: then whatever is idle goes in their stead.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Reconfigure_SmallerAndWhatComesBackCannotBeEnded_ShrinksOnceItCan(bool closedByTheUser)
+    {
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(4);
+        await using var disposal = scripted;
+        if (closedByTheUser)
+        {
+            Array.ForEach(leases, lease => scripted.Source.SetState(lease.Connection, System.Data.ConnectionState.Closed));
+        }
+
+        scripted.Pool.Reconfigure(options => options.MaxSize = 2);
+        scripted.Source.RefusesToRetire = true;
+        scripted.Tick();
+        foreach (var lease in leases)
+        {
+            await lease.DisposeAsync();
+        }
+
+        scripted.Tick();
+        Assert.Equal(4, scripted.Source.Alive);
+        scripted.Source.RefusesToRetire = false;
+
+        await TicksUntilAsync(scripted, () => scripted.Source.Alive == 2, "two are left");
+        Assert.Equal((2, 2L), (scripted.Snapshot.Idle, scripted.Snapshot.TotalClosed));
+    }
+
+    /// <summary>Who waits gets one that could not be ended, and it is tried again when that comes back.</summary>
+    [Fact]
+    public async Task Reconfigure_SmallerWhileACallerWaitsAndWhatComesBackCannotBeEnded_ServesHimAndShrinksAfterwards()
+    {
+        var (scripted, leases) = await ScriptedPool.CreateFullAsync(2);
+        await using var disposal = scripted;
+        var waiting = scripted.BeginRent();
+        scripted.Pool.Reconfigure(options => options.MaxSize = 1);
+        scripted.Tick();
+        scripted.Source.RefusesToRetire = true;
+
+        await leases[0].DisposeAsync();
+        var served = await waiting;
+        scripted.Source.RefusesToRetire = false;
+        await served.DisposeAsync();
+
+        Assert.Equal((1, 1, 0), (scripted.Source.Alive, scripted.Snapshot.Leased, scripted.Snapshot.Idle));
+    }
+
     [Fact]
     public async Task Reconfigure_SmallerAndLargerAgainBeforeAnythingCameBack_RetiresNothing()
     {
