@@ -20,6 +20,16 @@ internal sealed class PathFinder(
     public static string Cure(IEnumerable<SessionTimeout> timeouts)
         => string.Join("; ", timeouts.Select(timeout => $"ALTER ROLE … SET {timeout.Parameter} = '{timeout.Milliseconds}ms'"));
 
+    /// <summary>Leases cannot set the timeouts themselves any more.</summary>
+    public static void ReportNotProvable(ILogger logger, PoolSettings settings)
+        => Log.TimeoutsNeedTheServer(
+            logger,
+            settings.Name,
+            string.Join(", ", settings.SessionTimeouts.Select(timeout => timeout.Parameter)),
+            "a pooler is in between, and the role may not ask pg_backend_pid(), pg_postmaster_start_time() or set_config(), so it is not proven that a lease has a server session of its own",
+            ConsequenceOf(TimeoutWay.PerTransaction),
+            Cure(settings.SessionTimeouts));
+
     /// <summary>After an open that was refused for its start-up options: true when it is worth another attempt, without them.</summary>
     public bool TryDoWithoutOptions(PostgresException refused, ServerDataSource host, NpgsqlDataSource seen)
     {
