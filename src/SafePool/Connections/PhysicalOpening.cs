@@ -187,13 +187,7 @@ internal sealed class PhysicalOpening(
         var session = await _question.AskAsync(opened.Connection, generation, blocking, cancellationToken).ConfigureAwait(false);
         var physical = opened.Physical;
         (physical.Identity, physical.IsDirect) = (session, session.ProcessId == opened.Connection.ProcessID);
-        physical.Role = session switch
-        {
-            { IsInRecovery: true } => HostRole.Standby,
-            { IsInRecovery: false, IsReadOnly: true } => HostRole.ReadOnly,
-            { IsInRecovery: false } => HostRole.ReadWrite,
-            _ => HostRole.Unknown,
-        };
+        physical.Role = await RoleQuestion.OfNewAsync(opened.Connection, physical, settings, blocking, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Leaves a host whose session is of no use, for the next one. False when the attempt was given up meanwhile: then whoever did has it in hand.</summary>
