@@ -49,6 +49,7 @@ internal sealed class PathFinder(
         ServerDataSource host,
         NpgsqlDataSource source,
         SessionIdentity session,
+        int generation,
         bool blocking,
         CancellationToken cancellationToken)
     {
@@ -63,7 +64,7 @@ internal sealed class PathFinder(
 
             // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
             var found = session.ProcessId is null ? PathKind.UncertainPooler : PathKind.Direct;
-            await SettleAsync(connection, host, source, found, session.ProcessId is not null, blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, found, session.ProcessId is not null, generation, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -84,7 +85,7 @@ internal sealed class PathFinder(
             var kind = hasTurn
                 ? await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false)
                 : PathKind.UncertainPooler;
-            await SettleAsync(connection, host, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, kind, isFound: true, generation, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -103,13 +104,14 @@ internal sealed class PathFinder(
         NpgsqlDataSource source,
         PathKind kind,
         bool isFound,
+        int generation,
         bool blocking,
         CancellationToken cancellationToken)
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
         var areSaid = kind == PathKind.Direct && _refusal is null;
-        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, blocking, cancellationToken).ConfigureAwait(false) : "";
+        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, generation, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
         if (hosts.TrySettle(host, source, kind, way))
         {
