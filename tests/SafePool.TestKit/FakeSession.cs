@@ -93,5 +93,59 @@ public sealed class FakeSession(Socket socket, CancellationToken over) : IDispos
         await Task.WhenAny(_stream.CopyToAsync(stream, over), stream.CopyToAsync(_stream, over));
     }
 
+    /// <summary>Leads the client to a real server, as a firewall that reads statements does: one that is forbidden is answered with a FATAL error, or by the end alone.</summary>
+    /// <param name="port">The server's.</param>
+    /// <param name="isForbidden">Whether a statement may not pass.</param>
+    /// <param name="sqlState">Of the error; null for none.</param>
+    public async Task PassUnlessAsync(int port, Func<string, bool> isForbidden, string? sqlState)
+    {
+        if (Startup.Length == 0)
+        {
+            await ReadStartupAsync();
+        }
+
+        using var server = new TcpClient { NoDelay = true };
+        await server.ConnectAsync(IPAddress.Loopback, port, over);
+        var stream = server.GetStream();
+        await stream.WriteAsync(Startup, over);
+        var back = stream.CopyToAsync(_stream, over);
+        try
+        {
+            while (await ReadMessageAsync() is { } message)
+            {
+                if (message[0] is (byte)'P' or (byte)'Q' && isForbidden(Encoding.UTF8.GetString(message.AsSpan(5))))
+                {
+                    if (sqlState is not null)
+                    {
+                        await SendMessageAsync('E', [.. Encoding.UTF8.GetBytes($"SFATAL\0VFATAL\0C{sqlState}\0Mnot through this firewall\0"), 0]);
+                    }
+
+                    return;
+                }
+
+                await stream.WriteAsync(message, over);
+            }
+        }
+        finally
+        {
+            server.Close();
+            await Task.WhenAny(back);
+            _ = back.Exception;
+        }
+    }
+
     public void Dispose() => _stream.Dispose();
+
+    private async Task<byte[]?> ReadMessageAsync()
+    {
+        var head = new byte[5];
+        if (await _stream.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, over) < head.Length)
+        {
+            return null;
+        }
+
+        var body = new byte[BinaryPrimitives.ReadInt32BigEndian(head.AsSpan(1)) - 4];
+        await _stream.ReadExactlyAsync(body, over);
+        return [.. head, .. body];
+    }
 }

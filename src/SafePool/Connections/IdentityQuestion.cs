@@ -9,9 +9,9 @@ namespace SafePool.Connections;
 /// <summary>Asks a new session who it is, in one round trip, and does without what cannot be asked.</summary>
 /// <remarks>
 /// Nothing here is needed to serve an application, so nothing here fails an open: a function that was revoked, or that a proxy or a look-alike of PostgreSQL does not know, is left out from then on, until the next
-/// generation of connections asks again. It is said once for a pool.
+/// generation of connections asks again. So is what ends the session that asks it (<see cref="FatalQuestions"/>). It is said once for a pool.
 /// </remarks>
-internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
+internal sealed class IdentityQuestion(PoolSettings settings, FatalQuestions fatal, ILogger logger)
 {
     private const int All = (1 << 5) - 1;
 
@@ -25,20 +25,30 @@ internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
         new("transaction_read_only", "current_setting('transaction_read_only')"),
     ];
 
-    private Askable _askable = new(0, All);
+    private Known _known = new(0, All);
     private int _hasWarned;
 
+    /// <exception cref="QuestionEndedSessionException">It ended the session, and another one may tell more.</exception>
     public async ValueTask<SessionIdentity> AskAsync(NpgsqlConnection connection, int generation, bool blocking, CancellationToken cancellationToken)
     {
-        var known = Volatile.Read(ref _askable);
-        var asked = known.Generation == generation ? known.Parts : All;
+        var askable = Askable(generation);
+        var asked = askable & ~fatal.NotAsked(generation);
+        if (fatal.IsSuspected(generation, asked))
+        {
+            // What any application may ask, first: without an answer it was no question's fault.
+            await QueryAsync(connection, 0, generation, blocking, cancellationToken).ConfigureAwait(false);
+            return await AskOneByOneAsync(connection, asked, generation, blocking, cancellationToken).ConfigureAwait(false);
+        }
+
         try
         {
-            return Read(await QueryAsync(connection, asked, blocking, cancellationToken).ConfigureAwait(false));
+            var answers = await QueryAsync(connection, asked, generation, blocking, cancellationToken).ConfigureAwait(false);
+            WarnOfFatal(generation, askable);
+            return Read(answers);
         }
         catch (PostgresException refused) when (IsRefusal(refused, connection))
         {
-            return await AskOneByOneAsync(connection, generation, blocking, cancellationToken).ConfigureAwait(false);
+            return await AskOneByOneAsync(connection, asked, generation, blocking, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -71,41 +81,71 @@ internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
         _ => null,
     };
 
-    private async ValueTask<SessionIdentity> AskOneByOneAsync(NpgsqlConnection connection, int generation, bool blocking, CancellationToken cancellationToken)
+    private async ValueTask<SessionIdentity> AskOneByOneAsync(NpgsqlConnection connection, int asked, int generation, bool blocking, CancellationToken cancellationToken)
     {
         var answers = Enumerable.Repeat("", _parts.Length).ToArray();
-        var askable = 0;
+        var refusedParts = 0;
         PostgresException? last = null;
         for (var part = 0; part < _parts.Length; part++)
         {
+            if ((asked & (1 << part)) == 0)
+            {
+                continue;
+            }
+
             try
             {
-                answers[part] = (await QueryAsync(connection, 1 << part, blocking, cancellationToken).ConfigureAwait(false))[part];
-                askable |= 1 << part;
+                answers[part] = (await QueryAsync(connection, 1 << part, generation, blocking, cancellationToken).ConfigureAwait(false))[part];
             }
             catch (PostgresException refused) when (IsRefusal(refused, connection))
             {
                 last ??= refused;
+                refusedParts |= 1 << part;
+                fatal.Acquit(generation, 1 << part);
             }
         }
 
-        Volatile.Write(ref _askable, new Askable(generation, askable));
-        if (last is not null && Interlocked.Exchange(ref _hasWarned, 1) == 0)
+        var askable = asked & ~refusedParts;
+        Volatile.Write(ref _known, new Known(generation, Askable(generation) & ~refusedParts));
+        if (last is not null)
         {
-            var what = string.Join(", ", _parts.Where((_, part) => (askable & (1 << part)) == 0).Select(part => part.Name));
-            Log.IdentityNotAsked(logger, settings.Name, what, last.MessageText, Lost(askable));
+            Warn(askable, last.MessageText);
         }
 
+        WarnOfFatal(generation, askable);
         return Read(answers);
+    }
+
+    private int Askable(int generation) => Volatile.Read(ref _known) is var known && known.Generation == generation ? known.Parts : All;
+
+    private void WarnOfFatal(int generation, int askable)
+    {
+        if (Volatile.Read(ref _hasWarned) == 0 && fatal.NoteAnswer(generation) is { } found)
+        {
+            Warn(askable & ~found.LeftOut, found.Words, found.LeftOut);
+        }
+    }
+
+    private void Warn(int askable, string words, int fatalQuestions = 0)
+    {
+        if (Interlocked.Exchange(ref _hasWarned, 1) == 0)
+        {
+            var what = _parts.Where((_, part) => (askable & (1 << part)) == 0).Select(part => part.Name)
+                .Concat((fatalQuestions & FatalQuestions.Settings) != 0 ? ["pg_settings"] : [])
+                .Concat((fatalQuestions & FatalQuestions.CurrentSetting) != 0 ? ["current_setting()"] : []);
+            Log.IdentityNotAsked(logger, settings.Name, string.Join(", ", what), words, Lost(askable));
+        }
     }
 
     private static string Lost(int askable) => (askable & 1) == 0
         ? "it cannot tell whether a pooler is in between, so it takes one to be, and no session of its own can be cancelled or ended from outside"
         : (askable & 0b111) != 0b111
             ? "none of its sessions can be proven to be its own, so none is cancelled or ended from outside, nor asked about"
-            : "the role of the server is not known";
+            : askable != All
+                ? "the role of the server is what it reports of itself or shows (SHOW), if it does"
+                : "whether the timeouts are in force is told by less";
 
-    private async ValueTask<string[]> QueryAsync(NpgsqlConnection connection, int asked, bool blocking, CancellationToken cancellationToken)
+    private async ValueTask<string[]> QueryAsync(NpgsqlConnection connection, int asked, int generation, bool blocking, CancellationToken cancellationToken)
     {
         // One text, so that it is one scalar: readers have no blocking form of everything.
         var fields = _parts.Select((part, index) => (asked & (1 << index)) != 0 ? $"coalesce(({part.Sql})::text, '')" : "''");
@@ -114,12 +154,21 @@ internal sealed class IdentityQuestion(PoolSettings settings, ILogger logger)
 
         // For those who block: nobody can cancel them.
         command.CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds);
-        var answer = blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
-        var answers = (answer as string)?.Split('|') ?? [];
-        return [.. answers.Concat(Enumerable.Repeat("", _parts.Length)).Take(_parts.Length)];
+        try
+        {
+            var answer = blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
+            fatal.NoteAnswer(generation);
+            fatal.Acquit(generation, asked);
+            var answers = (answer as string)?.Split('|') ?? [];
+            return [.. answers.Concat(Enumerable.Repeat("", _parts.Length)).Take(_parts.Length)];
+        }
+        catch (NpgsqlException end) when (!(end is PostgresException refused && IsRefusal(refused, connection)) && fatal.NoteEnd(generation, asked, end))
+        {
+            throw new QuestionEndedSessionException(end);
+        }
     }
 
     private sealed record Part(string Name, string Sql);
 
-    private sealed record Askable(int Generation, int Parts);
+    private sealed record Known(int Generation, int Parts);
 }

@@ -23,6 +23,30 @@ internal static class InVain
         Refused("55P02", "the setting cannot be changed by a session"),
     ];
 
+    /// <summary>Words that take such an answer back, whatever its state: who says them means that it will pass. Poolers say under 28000 and 3D000 that their own server is away.</summary>
+    /// <remarks>Whole words, and not within double quotes: those are names.</remarks>
+    public static IReadOnlyList<string> TakenBackBy { get; } =
+    [
+        "again later",
+        "temporarily",
+        "temporary failure",
+        "unavailable",
+        "timeout",
+        "timed out",
+        "not ready",
+        "starting up",
+        "shutting down",
+        "under maintenance",
+        "overloaded",
+        "too many connections",
+        "too many requests",
+        "connection refused",
+        "could not connect",
+        "unable to connect",
+        "failed to connect",
+        "failed to make auth query",
+    ];
+
     /// <summary>Parts of what Npgsql says of an answer that it cannot or must not go on with.</summary>
     public static IReadOnlyList<InVainReason> DriverWords { get; } =
     [
@@ -69,7 +93,10 @@ internal static class InVain
         Refused("key too small", "the server's key is too weak for the policy here"),
     ];
 
-    public static OpenFailureKind OfState(string sqlState) => KindOf(States, sign => sqlState.StartsWith(sign, StringComparison.Ordinal));
+    public static OpenFailureKind OfAnswer(string sqlState, string text)
+        => KindOf(States, sign => sqlState.StartsWith(sign, StringComparison.Ordinal)) is var kind and not OpenFailureKind.Curable && !IsTakenBack(text)
+            ? kind
+            : OpenFailureKind.Curable;
 
     public static OpenFailureKind OfDriverWords(string message) => KindOf(DriverWords, sign => message.Contains(sign, StringComparison.Ordinal));
 
@@ -78,6 +105,30 @@ internal static class InVain
         => error.InnerException is { } cause && OfHandshake(cause) is var deeper and not OpenFailureKind.Curable
             ? deeper
             : KindOf(HandshakeWords, sign => error.Message.Contains(sign, StringComparison.OrdinalIgnoreCase));
+
+    private static bool IsTakenBack(string text)
+    {
+        var parts = text.Split('"');
+        var isClosed = parts.Length % 2 == 1;
+
+        // Every other part is a name; the last one is not, if its quote is never closed.
+        return parts.Where((_, at) => at % 2 == 0 || (!isClosed && at == parts.Length - 1)).Any(said => TakenBackBy.Any(words => HasWords(said, words)));
+    }
+
+    private static bool HasWords(string text, string words)
+    {
+        for (var at = 0; (at = text.IndexOf(words, at, StringComparison.OrdinalIgnoreCase)) >= 0; at++)
+        {
+            if (!IsOfWord(at - 1) && !IsOfWord(at + words.Length))
+            {
+                return true;
+            }
+        }
+
+        return false;
+
+        bool IsOfWord(int index) => index >= 0 && index < text.Length && (char.IsLetterOrDigit(text[index]) || text[index] == '_');
+    }
 
     private static OpenFailureKind KindOf(IReadOnlyList<InVainReason> reasons, Func<string, bool> isThere)
         => reasons.FirstOrDefault(reason => isThere(reason.Sign))?.Kind ?? OpenFailureKind.Curable;

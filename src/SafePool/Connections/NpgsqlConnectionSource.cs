@@ -41,7 +41,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _hosts = new ServerHosts(settings, path, clock);
         _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
-        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, hooks, clock, logger);
+        _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, new FatalQuestions(), hooks, clock, logger);
         DriverContractCheck.OfProcess.Begin(settings.Name, logger);
     }
 

@@ -48,7 +48,7 @@ internal static class OpenFailures
 
     private static OpenFailureKind Judge(Exception error) => error switch
     {
-        PostgresException answer => InVain.OfState(answer.SqlState),
+        PostgresException answer => InVain.OfAnswer(answer.SqlState, answer.MessageText),
         AggregateException { InnerExceptions: { Count: > 0 } hosts } => OfAll(hosts),
         AuthenticationException or IOException when InVain.OfHandshake(error) is var verdict and not OpenFailureKind.Curable => verdict,
         AuthenticationException => OpenFailureKind.Curable,

@@ -20,6 +20,16 @@ internal sealed class PathFinder(
     public static string Cure(IEnumerable<SessionTimeout> timeouts)
         => string.Join("; ", timeouts.Select(timeout => $"ALTER ROLE … SET {timeout.Parameter} = '{timeout.Milliseconds}ms'"));
 
+    /// <summary>Leases cannot set the timeouts themselves any more.</summary>
+    public static void ReportNotProvable(ILogger logger, PoolSettings settings)
+        => Log.TimeoutsNeedTheServer(
+            logger,
+            settings.Name,
+            string.Join(", ", settings.SessionTimeouts.Select(timeout => timeout.Parameter)),
+            "a pooler is in between, and the role may not ask pg_backend_pid(), pg_postmaster_start_time() or set_config(), so it is not proven that a lease has a server session of its own",
+            ConsequenceOf(TimeoutWay.PerTransaction),
+            Cure(settings.SessionTimeouts));
+
     /// <summary>After an open that was refused for its start-up options: true when it is worth another attempt, without them.</summary>
     public bool TryDoWithoutOptions(PostgresException refused, ServerDataSource host, NpgsqlDataSource seen)
     {
@@ -39,6 +49,7 @@ internal sealed class PathFinder(
         ServerDataSource host,
         NpgsqlDataSource source,
         SessionIdentity session,
+        int generation,
         bool blocking,
         CancellationToken cancellationToken)
     {
@@ -53,7 +64,7 @@ internal sealed class PathFinder(
 
             // Whether the backend is the connection's own cannot be asked: then a pooler by transaction cannot be excluded.
             var found = session.ProcessId is null ? PathKind.UncertainPooler : PathKind.Direct;
-            await SettleAsync(connection, host, source, found, session.ProcessId is not null, blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, found, session.ProcessId is not null, generation, blocking, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -74,7 +85,7 @@ internal sealed class PathFinder(
             var kind = hasTurn
                 ? await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false)
                 : PathKind.UncertainPooler;
-            await SettleAsync(connection, host, source, kind, isFound: true, blocking, cancellationToken).ConfigureAwait(false);
+            await SettleAsync(connection, host, source, kind, isFound: true, generation, blocking, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -93,13 +104,14 @@ internal sealed class PathFinder(
         NpgsqlDataSource source,
         PathKind kind,
         bool isFound,
+        int generation,
         bool blocking,
         CancellationToken cancellationToken)
     {
         var isAsked = settings.Timeouts is TimeoutStrategy.Auto or TimeoutStrategy.Startup
             || (settings.Timeouts == TimeoutStrategy.PerLease && kind is PathKind.TransactionPooler or PathKind.UncertainPooler);
         var areSaid = kind == PathKind.Direct && _refusal is null;
-        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, blocking, cancellationToken).ConfigureAwait(false) : "";
+        var missing = isAsked ? await greeting.FindMissingAsync(connection, areSaid, generation, blocking, cancellationToken).ConfigureAwait(false) : "";
         var way = settings.SessionTimeouts.Count == 0 ? TimeoutWay.Unsaid : ServerPath.WayOf(kind, settings.Timeouts, missing.Length > 0);
         if (hosts.TrySettle(host, source, kind, way))
         {

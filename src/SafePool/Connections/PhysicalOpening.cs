@@ -9,14 +9,22 @@ namespace SafePool.Connections;
 
 /// <summary>Opens one physical connection: connects, asks who is there, finds out what stands in between, greets the session.</summary>
 internal sealed class PhysicalOpening(
-    PoolSettings settings, ServerPath path, ServerHosts hosts, PhysicalConnections physicals, HostRoles roles, Hooks hooks, TimeProvider clock, ILogger logger) : IDisposable
+    PoolSettings settings,
+    ServerPath path,
+    ServerHosts hosts,
+    PhysicalConnections physicals,
+    HostRoles roles,
+    FatalQuestions fatal,
+    Hooks hooks,
+    TimeProvider clock,
+    ILogger logger) : IDisposable
 {
     // A name that leads to a pooler and to a server by turns must not cost all connections every time.
     private static readonly TimeSpan _mostOften = TimeSpan.FromMinutes(1);
 
-    private readonly SessionGreeting _greeting = new(settings, hooks);
-    private readonly IdentityQuestion _question = new(settings, logger);
-    private readonly PathFinder _finder = new(settings, path, hosts, new SessionGreeting(settings, hooks), clock, logger);
+    private readonly SessionGreeting _greeting = new(settings, fatal, hooks);
+    private readonly IdentityQuestion _question = new(settings, fatal, logger);
+    private readonly PathFinder _finder = new(settings, path, hosts, new SessionGreeting(settings, fatal, hooks), clock, logger);
     private readonly HostSearch _search = new(settings, hosts, physicals);
     private long _wasDirectAgainAt = long.MinValue;
 
@@ -99,6 +107,7 @@ internal sealed class PhysicalOpening(
         }
         catch (Exception error)
         {
+            fatal.NoteOutage();
             await connection.DisposeAsync().ConfigureAwait(false);
             throw InTime(host, share, error);
         }
@@ -119,6 +128,10 @@ internal sealed class PhysicalOpening(
         {
             await AskAsync(opened, generation, attempt.IsBlocking, token).ConfigureAwait(false);
         }
+        catch (QuestionEndedSessionException ended)
+        {
+            return await AgainAsync(opened, host, ended, attempt).ConfigureAwait(false);
+        }
         catch (Exception error)
         {
             var failure = Explained(connection, error);
@@ -135,7 +148,19 @@ internal sealed class PhysicalOpening(
                 : opened with { Failure = attempt.OutOfTime() };
         }
 
-        return await GreetAsync(opened, host, source, attempt).ConfigureAwait(false);
+        return await GreetAsync(opened, host, source, generation, attempt).ConfigureAwait(false);
+    }
+
+    /// <summary>The session ended when it was asked something that nobody has to answer: null, for another connection, if there is time for it.</summary>
+    private async ValueTask<OpenedConnection?> AgainAsync(OpenedConnection opened, ServerDataSource host, QuestionEndedSessionException ended, OpenAttempt attempt)
+    {
+        if (!attempt.HookToken.IsCancellationRequested && await TryLeaveAsync(opened, host, attempt, waits: true).ConfigureAwait(false))
+        {
+            return null;
+        }
+
+        fatal.NoteOutage();
+        return opened with { Failure = Explained(opened.Connection, ended.InnerException!) };
     }
 
     /// <summary>What a host that has only a share of the time failed with.</summary>
@@ -187,13 +212,7 @@ internal sealed class PhysicalOpening(
         var session = await _question.AskAsync(opened.Connection, generation, blocking, cancellationToken).ConfigureAwait(false);
         var physical = opened.Physical;
         (physical.Identity, physical.IsDirect) = (session, session.ProcessId == opened.Connection.ProcessID);
-        physical.Role = session switch
-        {
-            { IsInRecovery: true } => HostRole.Standby,
-            { IsInRecovery: false, IsReadOnly: true } => HostRole.ReadOnly,
-            { IsInRecovery: false } => HostRole.ReadWrite,
-            _ => HostRole.Unknown,
-        };
+        physical.Role = await RoleQuestion.OfNewAsync(opened.Connection, physical, settings, blocking, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Leaves a host whose session is of no use, for the next one. False when the attempt was given up meanwhile: then whoever did has it in hand.</summary>
@@ -216,11 +235,12 @@ internal sealed class PhysicalOpening(
     }
 
     /// <summary>Finds out what stands in between, and lets the user greet the session. Null when the pool needs another connection, of another data source.</summary>
-    private async ValueTask<OpenedConnection?> GreetAsync(OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, OpenAttempt attempt)
+    private async ValueTask<OpenedConnection?> GreetAsync(
+        OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, int generation, OpenAttempt attempt)
     {
         try
         {
-            await ExploreAsync(opened, host, source, attempt).ConfigureAwait(false);
+            await ExploreAsync(opened, host, source, generation, attempt).ConfigureAwait(false);
             if (source != host.Current && attempt.TryReconnect())
             {
                 // Its data source is disposed, so this ends it.
@@ -244,6 +264,10 @@ internal sealed class PhysicalOpening(
             NoteRole(host, opened.Physical.Role);
             return opened;
         }
+        catch (QuestionEndedSessionException ended)
+        {
+            return await AgainAsync(opened, host, ended, attempt).ConfigureAwait(false);
+        }
         catch (Exception error)
         {
             var failure = Explained(opened.Connection, error);
@@ -252,7 +276,7 @@ internal sealed class PhysicalOpening(
         }
     }
 
-    private async ValueTask ExploreAsync(OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, OpenAttempt attempt)
+    private async ValueTask ExploreAsync(OpenedConnection opened, ServerDataSource host, NpgsqlDataSource source, int generation, OpenAttempt attempt)
     {
         var physical = opened.Physical;
         if (path.IsKnown && physical.Identity.ProcessId is not null && IsContradicted(host, physical.IsDirect))
@@ -263,7 +287,7 @@ internal sealed class PhysicalOpening(
         host.WasDirect = physical.IsDirect;
         if (!path.IsKnown)
         {
-            await _finder.ExploreAsync(opened.Connection, host, source, physical.Identity, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
+            await _finder.ExploreAsync(opened.Connection, host, source, physical.Identity, generation, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
         }
     }
 

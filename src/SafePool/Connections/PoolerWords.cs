@@ -4,7 +4,7 @@ namespace SafePool.Connections;
 
 /// <summary>What poolers and proxies say: data only.</summary>
 /// <remarks>
-/// They say it under a SQLSTATE that many other things share (08P01, XX000, 08006, 58000), so only words tell. Where the SQLSTATE says it all (28P01, 3D000, 53300) there is nothing to read.
+/// They say it under a SQLSTATE that many other things share (08P01, XX000, 08006, 58000), so only words tell. Where the SQLSTATE says it all (28P01, 53300) there is nothing to read; words that nobody here knows may still take a refusal back (<see cref="InVain.TakenBackBy"/>).
 /// From the sources of PgBouncer 1.18 and 1.24, Pgpool-II 4.3, Supavisor 1 and 2, Odyssey, PgCat, PgDog, pg_doorman and Neon's proxy, and from the documentation of Amazon RDS Proxy.
 /// </remarks>
 internal static class PoolerWords
@@ -13,15 +13,16 @@ internal static class PoolerWords
     private static readonly string[] _pgBouncer = ["08P01", "XX000"];
     private static readonly string[] _pgpool = ["XX000", "08P01"];
     private static readonly string[] _supavisor = ["XX000", "08P01", "08006"];
-    private static readonly string[] _odyssey = ["08006", "08P01", "53300", "58000"];
+    private static readonly string[] _odyssey = ["08006", "08P01", "28000", "53300", "58000"];
     private static readonly string[] _rust = ["58000", "58006", "57014", "08006", "08004"];
+    private static readonly string[] _doorman = ["3D000", "58000", "08006"];
     private static readonly string[] _neon = ["XX000"];
     private static readonly string[] _any = [];
 
     /// <summary>In the order in which they are tried: the server's refusals of a pooler look like the pooler's own, but for the end.</summary>
     public static IReadOnlyList<PoolerWord> All { get; } =
     [
-        .. PgBouncer(), .. Pgpool(), .. Supavisor(), .. Odyssey(), .. PgCatAndKin(), .. Neon(), .. RdsProxy(),
+        .. PgBouncer(), .. Pgpool(), .. Supavisor(), .. Odyssey(), .. PgCatAndKin(), .. PgDoorman(), .. Neon(), .. RdsProxy(),
     ];
 
     private static PoolerWord[] PgBouncer() =>
@@ -67,6 +68,9 @@ internal static class PoolerWords
         new(NoServerInTime, _supavisor, "*failed to check out *"),
         new(ServerLost, _supavisor, "*connection to database closed*"),
         new(ServerLost, _supavisor, "*DbHandler exited*"),
+        new(ServerLost, _supavisor, "*auth_query connection failed*"),
+        new(ServerLost, _supavisor, "*authentication query failed*"),
+        new(ServerLost, _supavisor, "*auth_query secret check timed out*"),
         new(TenantMissing, _supavisor, "*no tenant identifier provided*"),
         new(UnknownTenant, _supavisor, "tenant or user not found"),
         new(UnknownTenant, _supavisor, "*tenant/user * not found"),
@@ -74,15 +78,22 @@ internal static class PoolerWords
         new(EncryptionRequired, _supavisor, "*SSL connection is required*"),
     ];
 
+    // It begins everything with its own name and that of the client: "odyssey: c1a2b3: ".
     private static PoolerWord[] Odyssey() =>
     [
-        new(Full, _odyssey, "too many client tcp connections*"),
-        new(Full, _odyssey, "too many active clients for user*"),
-        new(NoServerInTime, _odyssey, "failed to get remote server connection"),
-        new(ServerLost, _odyssey, "failed to connect to remote server*"),
-        new(ServerLost, _odyssey, "remote server read/write error*"),
-        new(Disabled, _odyssey, "Odyssey is gracefully shutting down"),
-        new(TimeLimit, _odyssey, "Odyssey has dropped the connection"),
+        new(Full, _odyssey, "*too many tcp connections*"),
+        new(Full, _odyssey, "*too many client tcp connections*"),
+        new(Full, _odyssey, "*too many active clients for user*"),
+        new(NoServerInTime, _odyssey, "*failed to get remote server connection"),
+        new(ServerLost, _odyssey, "*failed to connect to remote server*"),
+        new(ServerLost, _odyssey, "*remote server read/write error*"),
+        new(ServerLost, _odyssey, "*can't find suitable host for tsa*"),
+        new(ServerLost, _odyssey, "*failed to make auth query"),
+        new(AuthenticationFailed, _odyssey, "*ldap authentication failed for user*"),
+        new(EncryptionRequired, _odyssey, "*TLS connection required"),
+        new(EncryptionRequired, _odyssey, "odyssey: *SSL is required"),
+        new(Disabled, _odyssey, "*Odyssey is gracefully shutting down"),
+        new(TimeLimit, _odyssey, "*Odyssey has dropped the connection"),
     ];
 
     private static PoolerWord[] PgCatAndKin() =>
@@ -90,12 +101,29 @@ internal static class PoolerWords
         new(NoServerInTime, _rust, "could not get connection from the pool*"),
         new(NoServerInTime, _rust, "*checkout timeout"),
         new(NoServerInTime, _rust, "Query wait timed out*"),
+        new(NoServerInTime, _rust, "checkout failure limit reached*"),
         new(ServerLost, _rust, "Pool down for database*"),
         new(ServerLost, _rust, "connection pool for user * is down"),
         new(ServerLost, _rust, "All database servers are currently unavailable*"),
+        new(ServerLost, _rust, "*all replicas down"),
+        new(ServerLost, _rust, "*pool is banned"),
+        new(ServerLost, _rust, "*pool is not healthy"),
+        new(ServerLost, _rust, "pool: no primary"),
         new(UnknownDatabase, _rust, "No pool configured for database*"),
+        new(Disabled, ["58000"], "terminating connection due to administrator command"),
         new(Disabled, _rust, "*pooler is shut* down*"),
         new(EncryptionRequired, _rust, "only TLS connections are allowed"),
+    ];
+
+    private static PoolerWord[] PgDoorman() =>
+    [
+        new(ServerLost, _doorman, "Unable to retrieve server parameters*"),
+        new(ServerLost, _doorman, "Unable to connect to database server*"),
+        new(ServerLost, _doorman, "Auth query service temporarily unavailable*"),
+        new(ServerLost, _doorman, "Authentication service unavailable*"),
+        new(ServerLost, _doorman, "Server unavailable:*"),
+        new(UnknownDatabase, _doorman, "No connection pool configured for database*"),
+        new(UnknownDatabase, _doorman, "No pool configured for database*"),
     ];
 
     private static PoolerWord[] Neon() =>
@@ -107,6 +135,7 @@ internal static class PoolerWords
         new(ServerLost, _neon, "Couldn't connect to compute node*"),
         new(TenantMissing, _neon, "Endpoint ID is not specified*"),
         new(AddressRefused, _neon, "This IP address * is not allowed to connect*"),
+        new(AddressRefused, _neon, "This connection is trying to access this endpoint from a blocked network*"),
         new(EncryptionRequired, _neon, "connection is insecure*"),
     ];
 

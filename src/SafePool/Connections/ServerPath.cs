@@ -37,7 +37,8 @@ internal enum TimeoutWay
 /// <summary>The way from the pool to its server: found out at the first open of every generation, and kept for that.</summary>
 /// <remarks>
 /// Thread-safety: every member may be called from any thread. It is settled before any connection of the generation comes to rest or is leased; what was found out before holds until then,
-/// for the leases that are out. Within a generation it changes only if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>.
+/// for the leases that are out. Within a generation it changes only if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>,
+/// or if that cannot be proven: see <see cref="TryDoubtSessions"/>.
 /// </remarks>
 internal sealed class ServerPath
 {
@@ -139,6 +140,22 @@ internal sealed class ServerPath
             _isKept = true;
             _setsPerLease = false;
             _way = _way == TimeoutWay.PerLease ? TimeoutWay.PerTransaction : _way;
+            return true;
+        }
+    }
+
+    /// <summary>The server does not let it be proven that a lease has a session of its own: a pooler by transaction cannot be excluded any more. True for the first who says so.</summary>
+    public bool TryDoubtSessions()
+    {
+        lock (_gate)
+        {
+            if (!_setsPerLease)
+            {
+                return false;
+            }
+
+            (_kind, _way) = (PathKind.UncertainPooler, TimeoutWay.PerTransaction);
+            _setsPerLease = false;
             return true;
         }
     }

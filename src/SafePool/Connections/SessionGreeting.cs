@@ -5,7 +5,7 @@ using SafePool.Options;
 namespace SafePool.Connections;
 
 /// <summary>What is said to every new session before anybody gets it.</summary>
-internal sealed class SessionGreeting(PoolSettings settings, Hooks hooks)
+internal sealed class SessionGreeting(PoolSettings settings, FatalQuestions fatal, Hooks hooks)
 {
     /// <summary>The backend that serves a session at this moment: its process id, with the server on which that means something where the server says who it is.</summary>
     /// <param name="connection">Open.</param>
@@ -27,9 +27,11 @@ internal sealed class SessionGreeting(PoolSettings settings, Hooks hooks)
     /// <summary>Which of the pool's timeouts are not in force, in words; empty when all are.</summary>
     /// <param name="connection">Open.</param>
     /// <param name="areSaid">They were among the start-up options, and nothing that could drop them is in between: what cannot be asked is taken to be in force.</param>
+    /// <param name="generation">Of the connection.</param>
     /// <param name="blocking">Completes synchronously.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool areSaid, bool blocking, CancellationToken cancellationToken)
+    /// <exception cref="QuestionEndedSessionException">A question ended the session, and another one may tell more.</exception>
+    public async ValueTask<string> FindMissingAsync(NpgsqlConnection connection, bool areSaid, int generation, bool blocking, CancellationToken cancellationToken)
     {
         // What SHOW says once the session is reset, as a plain number of milliseconds: what somebody else has left behind in a shared session does not count.
         const string OnceReset = "SELECT reset_val FROM pg_settings WHERE name = $1";
@@ -40,10 +42,10 @@ internal sealed class SessionGreeting(PoolSettings settings, Hooks hooks)
         var missing = new List<string>();
         foreach (var timeout in settings.SessionTimeouts)
         {
-            var (wasAsked, actual) = await TryAskAsync(connection, OnceReset, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+            var (wasAsked, actual) = await TryAskAsync(connection, FatalQuestions.Settings, OnceReset, timeout.Parameter, generation, blocking, cancellationToken).ConfigureAwait(false);
             if (!wasAsked)
             {
-                (wasAsked, actual) = await TryAskAsync(connection, Now, timeout.Parameter, blocking, cancellationToken).ConfigureAwait(false);
+                (wasAsked, actual) = await TryAskAsync(connection, FatalQuestions.CurrentSetting, Now, timeout.Parameter, generation, blocking, cancellationToken).ConfigureAwait(false);
             }
 
             if (wasAsked ? actual != timeout.Milliseconds : !areSaid)
@@ -88,15 +90,27 @@ internal sealed class SessionGreeting(PoolSettings settings, Hooks hooks)
     }
 
     private async ValueTask<(bool WasAsked, string? Answer)> TryAskAsync(
-        NpgsqlConnection connection, string question, string parameter, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, int kind, string question, string parameter, int generation, bool blocking, CancellationToken cancellationToken)
     {
+        if ((fatal.NotAsked(generation) & kind) != 0)
+        {
+            return (false, null);
+        }
+
         try
         {
-            return (true, await AskAsync(connection, question, parameter, blocking, cancellationToken).ConfigureAwait(false));
+            var answer = await AskAsync(connection, question, parameter, blocking, cancellationToken).ConfigureAwait(false);
+            fatal.Acquit(generation, kind);
+            return (true, answer);
         }
         catch (PostgresException refused) when (IdentityQuestion.IsRefusal(refused, connection))
         {
+            fatal.Acquit(generation, kind);
             return (false, null);
+        }
+        catch (NpgsqlException end) when (fatal.NoteEnd(generation, kind, end))
+        {
+            throw new QuestionEndedSessionException(end);
         }
     }
 

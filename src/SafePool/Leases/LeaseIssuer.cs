@@ -65,10 +65,17 @@ internal sealed class LeaseIssuer(PoolParts parts, RestingPlaces resting, Connec
         {
             await parts.Source.ExecuteAsync(slot.Connection!, sql, rent.IsBlocking).ConfigureAwait(false);
         }
-        else if (parts.Source.Identify(slot.Connection!) is { } physical
-            && !await parts.Timeouts.TrySetAsync(slot.Connection!, physical.Identity, rent.Options, rent.IsBlocking).ConfigureAwait(false))
+        else if (parts.Source.Identify(slot.Connection!) is { } physical)
         {
-            LeaveSessionMode();
+            switch (await parts.Timeouts.TrySetAsync(slot.Connection!, physical, slot.Enlistment is not null, rent.Options, rent.IsBlocking).ConfigureAwait(false))
+            {
+                case TimeoutsSaid.OtherBackend:
+                    LeaveSessionMode();
+                    break;
+                case TimeoutsSaid.NotProvable when parts.Path.TryDoubtSessions():
+                    PathFinder.ReportNotProvable(parts.Logger, parts.Settings);
+                    break;
+            }
         }
     }
 

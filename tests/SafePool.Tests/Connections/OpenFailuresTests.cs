@@ -92,6 +92,19 @@ public sealed class OpenFailuresTests
         => Assert.Equal(isInVain ? OpenFailureKind.RefusedForGood : OpenFailureKind.Curable, OpenFailures.KindOf(Answer(state)));
 
     [Theory]
+    [InlineData("28000", "Try AGAIN LATER.", false)]
+    [InlineData("28P01", "authentication backend timed out", false)]
+    [InlineData("0A000", "temporarily not supported", false)]
+    [InlineData("3D000", "database unavailable_yet does not exist", true)]
+    [InlineData("22023", "invalid value for parameter statement_timeout", true)]
+    [InlineData("28000", "role \"again later\" is \"unavailable\"", true)]
+    [InlineData("28000", "role \"app\" cannot log in: unavailable, see \"help\"", false)]
+    [InlineData("28000", "a quote \" that is never closed: unavailable", false)]
+    [InlineData("08006", "whatever", false)]
+    public void KindOf_AnAnswerWithWords_IsInVainUnlessTheyTakeItBack(string state, string text, bool isInVain)
+        => Assert.Equal(isInVain ? OpenFailureKind.RefusedForGood : OpenFailureKind.Curable, OpenFailures.KindOf(new PostgresException(text, "FATAL", "FATAL", state)));
+
+    [Theory]
     [MemberData(nameof(Failures))]
     public void KindOf_WhateverAnOpenThrows_IsInVainOnlyWhenItProvesThat(string what, string kind)
         => Assert.Equal(kind, OpenFailures.KindOf(Failure(what)).ToString());
@@ -127,6 +140,7 @@ public sealed class OpenFailuresTests
         var page = File.ReadAllText(PagePath());
 
         Assert.All(InVain.States, reason => Assert.Contains($"| `{reason.Sign}` | {reason.Why} |", page, StringComparison.Ordinal));
+        Assert.All(InVain.TakenBackBy, words => Assert.Contains($"`{words}`", page, StringComparison.Ordinal));
         Assert.All(InVain.DriverWords.Concat(InVain.HandshakeWords), reason => Assert.NotEmpty(reason.Why));
     }
 

@@ -1,4 +1,3 @@
-using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using SafePool.Tests.Outages;
@@ -27,7 +26,7 @@ public sealed class RefusedQuestionsTests(QuietServer quiet) : IClassFixture<Qui
     public async Task RentAsync_AQuestionIsRefused_ServesAndSaysItOnce(string right, bool losesSomething, bool blocking)
     {
         await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
-        await RevokeAsync(own, right);
+        await own.RevokeAsync(right);
         await using var pool = await PoolOnServer.CreateAsync(
             options => (options.MaxSize, options.StatementTimeout) = (2, TimeSpan.FromSeconds(7)), own.Use, server: quiet.ConnectionString);
 
@@ -47,7 +46,7 @@ public sealed class RefusedQuestionsTests(QuietServer quiet) : IClassFixture<Qui
     public async Task ReturnAsync_WhileACommandRuns_TheSessionCannotBeProven_IsCancelledByTheProtocolAlone()
     {
         await using var own = await OwnRole.CreateAsync(quiet.ConnectionString);
-        await RevokeAsync(own, "EXECUTE ON FUNCTION pg_postmaster_start_time()");
+        await own.RevokeAsync("EXECUTE ON FUNCTION pg_postmaster_start_time()");
         await using var pool = await PoolOnServer.CreateAsync(options => options.MaxSize = 1, own.Use, server: quiet.ConnectionString);
         var lease = await pool.Pool.RentAsync(Cancellation);
         var session = lease.Session();
@@ -63,14 +62,5 @@ public sealed class RefusedQuestionsTests(QuietServer quiet) : IClassFixture<Qui
         var refused = await Assert.ThrowsAsync<ControlConnectionException>(
             () => pool.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, dryRun: false, cancellationToken: Cancellation));
         Assert.Contains("not proven", refused.Message, StringComparison.Ordinal);
-    }
-
-    private async Task RevokeAsync(OwnRole own, string right)
-    {
-        var text = new NpgsqlConnectionStringBuilder(quiet.ConnectionString);
-        var superuser = text.Username;
-        own.Use(text);
-        text.Username = superuser;
-        await new Outside(text.ConnectionString).DoAsync($"REVOKE {right} FROM PUBLIC");
     }
 }

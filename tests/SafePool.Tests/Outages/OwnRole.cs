@@ -10,11 +10,13 @@ internal sealed class OwnRole : IAsyncDisposable
     private readonly Outside _outside;
     private readonly string _name = $"itest_{Guid.NewGuid():N}";
 
-    private OwnRole(Outside outside) => _outside = outside;
+    private readonly string _server;
+
+    private OwnRole(string server) => (_server, _outside) = (server, new Outside(server));
 
     public static async Task<OwnRole> CreateAsync(string server)
     {
-        var own = new OwnRole(new Outside(server));
+        var own = new OwnRole(server);
         await own._outside.DoAsync($"CREATE ROLE {own._name} LOGIN");
         await own._outside.DoAsync($"CREATE DATABASE {own._name} OWNER {own._name}");
         return own;
@@ -37,6 +39,10 @@ internal sealed class OwnRole : IAsyncDisposable
 
     /// <summary>Makes it a member of another role.</summary>
     public Task GrantAsync(string role) => _outside.DoAsync($"GRANT {role} TO {_name}");
+
+    /// <summary>Takes a right away from everybody in its database, who is no superuser.</summary>
+    public Task RevokeAsync(string right)
+        => new Outside(new NpgsqlConnectionStringBuilder(_server) { Database = _name }.ConnectionString).DoAsync($"REVOKE {right} FROM PUBLIC");
 
     public Task BecomeSuperuserAsync() => _outside.DoAsync($"ALTER ROLE {_name} SUPERUSER");
 

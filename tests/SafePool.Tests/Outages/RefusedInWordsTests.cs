@@ -50,6 +50,12 @@ public sealed class RefusedInWordsTests : IAsyncLifetime
     [InlineData("XX000", SupavisorFull)]
     [InlineData("ZZ999", "words that nobody has heard")]
     [InlineData("57P03", "the database system is starting up")]
+    [InlineData("28000", "odyssey: c1a2b3: failed to make auth query")]
+    [InlineData("28000", "odyssey: c1a2b3: frontend auth: failed to make auth query")]
+    [InlineData("3D000", "Unable to retrieve server parameters for database: app, user: app. The database server may be unavailable or misconfigured. Please try again later or contact your database administrator.")]
+    [InlineData("3D000", "Auth query service temporarily unavailable for database: app. Please try again later.")]
+    [InlineData("28000", "words that nobody has heard: try again later")]
+    [InlineData("42501", "the authorization service is temporarily unavailable")]
     public async Task RentAsync_NobodyIsLetIn_IsRiddenThroughAndThenToldWithTheCause(string state, string words)
     {
         var full = new FullPooler(0, Port(), state, words);
@@ -79,6 +85,10 @@ public sealed class RefusedInWordsTests : IAsyncLifetime
     [InlineData("22023", "invalid value for parameter \"work_mem\"")]
     [InlineData("0A000", "unsupported frontend protocol 3.0")]
     [InlineData("XX000", "password authentication failed for user 'app'")]
+    [InlineData("28000", "role \"temporarily unavailable\" is not permitted to log in")]
+    [InlineData("3D000", "database \"unavailable\" does not exist")]
+    [InlineData("3D000", "odyssey: c1a2b3: route for 'app.app' is not found")]
+    [InlineData("28000", "odyssey: c1a2b3: TLS connection required")]
     public async Task RentAsync_ItIsInVain_SaysSoAtOnce(string state, string words)
     {
         await using var fake = FakeServer.Start(session => session.RefuseAsync(state, words));

@@ -42,4 +42,19 @@ public sealed class ServerPathTests
         Assert.Equal((PathKind.TransactionPooler, TimeoutWay.PerTransaction), (path.Kind, path.Way));
         Assert.Equal((false, true, true), (path.SetsPerLease, path.SharesSessions, path.ForbidsReset));
     }
+
+    [Fact]
+    public void TryDoubtSessions_NothingCanBeProven_SetsNothingOutsideOfTransactionsUntilItIsFoundOutAnew()
+    {
+        var path = new ServerPath();
+        path.TrySettle(PathKind.SessionPooler, TimeoutWay.PerLease);
+
+        Assert.True(path.TryDoubtSessions());
+        Assert.False(path.TryDoubtSessions());
+
+        Assert.Equal((PathKind.UncertainPooler, TimeoutWay.PerTransaction), (path.Kind, path.Way));
+        Assert.Equal((false, true, false), (path.SetsPerLease, path.SharesSessions, path.ForbidsReset));
+        path.Forget();
+        Assert.True(path.TrySettle(PathKind.SessionPooler, TimeoutWay.PerLease));
+    }
 }
