@@ -12,8 +12,8 @@ namespace SafePool.Connections;
 /// caught at the first question.
 /// </para>
 /// <para>
-/// That it is by session cannot be proven, only become likely: other clients may take the tell-tale backend away between two questions, each time. So whoever relies on it looks again
-/// (<see cref="LeaseTimeouts.TrySetAsync"/>).
+/// That it is by session cannot be proven, only become likely: other clients may take the tell-tale backend away between two questions, each time, and it may be another pooler tomorrow. So whoever relies on it
+/// looks again (<see cref="LeaseTimeouts.TrySetAsync"/>), and every open asks again (<see cref="PathFinder.AskAgainAsync"/>).
 /// </para>
 /// </remarks>
 internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeting, TimeProvider clock)
