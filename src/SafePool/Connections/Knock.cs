@@ -55,10 +55,10 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         }
     }
 
-    /// <summary>Knocks, and asks who answers. Throws what an open would throw.</summary>
+    /// <summary>Knocks, and asks who answers. Throws what an open would throw; over soon after the token was cancelled, whatever the user's code does.</summary>
     public async Task<HostRole> AskRoleAsync(CancellationToken cancellationToken)
     {
-        var connection = await Unpooled().OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        var connection = await OpenAsync(cancellationToken).ConfigureAwait(false);
         await using var disposal = connection.ConfigureAwait(false);
         var role = await RoleQuestion.AskAsync(connection, settings.TimeoutForEachHost, blocking: false, cancellationToken).ConfigureAwait(false);
         NoteOpened();
@@ -103,9 +103,7 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         using var patience = new CancellationTokenSource(settings.TimeoutForEachHost, clock);
         try
         {
-            var connection = await Stragglers
-                .OpenAsync(async () => await Unpooled().OpenConnectionAsync(patience.Token).ConfigureAwait(false), clock, patience.Token)
-                .ConfigureAwait(false);
+            var connection = await OpenAsync(patience.Token).ConfigureAwait(false);
             await connection.DisposeAsync().ConfigureAwait(false);
             NoteOpened();
         }
@@ -114,6 +112,9 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
             throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.TimeoutForEachHost)}).", new TimeoutException(late.Message, late));
         }
     }
+
+    private Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
+        => Stragglers.OpenAsync(async () => await Unpooled().OpenConnectionAsync(cancellationToken).ConfigureAwait(false), clock, cancellationToken);
 
     private NpgsqlDataSource Unpooled()
     {

@@ -68,12 +68,7 @@ internal sealed class PathFinder(
             return;
         }
 
-        // One at a time, or they would take the pooler's free backends away from each other, and be one connection too many for each. But nobody waits for ever: for who needs a
-        // thread of the pool, or whose callbacks hang.
-        var patience = _survey.Patience + OpenAttempt.Grace;
-        var hasTurn = blocking
-            ? _turn.Wait(patience, CancellationToken.None)
-            : await _turn.WaitAsync(patience, cancellationToken).ConfigureAwait(false);
+        var hasTurn = await TryTakeTurnAsync(blocking, cancellationToken).ConfigureAwait(false);
         try
         {
             if (path.IsKnown || source != host.Current)
@@ -83,7 +78,7 @@ internal sealed class PathFinder(
 
             // Whoever has waited in vain does not ask: the survey under way gets no answer either.
             var kind = hasTurn
-                ? await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false)
+                ? await SurveyAsync(connection, host, session, blocking, cancellationToken).ConfigureAwait(false)
                 : PathKind.UncertainPooler;
             await SettleAsync(connection, host, source, kind, isFound: true, generation, blocking, cancellationToken).ConfigureAwait(false);
         }
@@ -96,7 +91,69 @@ internal sealed class PathFinder(
         }
     }
 
+    /// <summary>After an open behind a pooler of which it is not proven that it gives out sessions by transaction: it may be another one by now, or let itself be asked.</summary>
+    /// <remarks>
+    /// A connection serves after a survey that began once it was connected; opens that are under way together share one. But for a minute after one that got no answer, and where the turn does not come, it serves without. What proves
+    /// nothing changes nothing, and what was proven meanwhile, or before, stays: that it is by session is never more than likely.
+    /// </remarks>
+    public async ValueTask AskAgainAsync(
+        NpgsqlConnection connection,
+        ServerDataSource host,
+        NpgsqlDataSource source,
+        SessionIdentity session,
+        int generation,
+        bool blocking,
+        CancellationToken cancellationToken)
+    {
+        var begunBefore = host.Surveys.Begun;
+        if (session.ProcessId is null || !IsOpenToDoubt || !host.Surveys.IsDue(begunBefore)
+            || !await TryTakeTurnAsync(blocking, cancellationToken).ConfigureAwait(false))
+        {
+            return;
+        }
+
+        try
+        {
+            if (!path.IsKnown || !IsOpenToDoubt || source != host.Current || !host.Surveys.IsDue(begunBefore))
+            {
+                return;
+            }
+
+            var kind = await SurveyAsync(connection, host, session, blocking, cancellationToken).ConfigureAwait(false);
+            if (IsOpenToDoubt && (kind == PathKind.TransactionPooler || (kind == PathKind.SessionPooler && path.Kind == PathKind.UncertainPooler)))
+            {
+                path.Doubt();
+                await SettleAsync(connection, host, source, kind, isFound: true, generation, blocking, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
     public void Dispose() => _turn.Dispose();
+
+    private bool IsOpenToDoubt => path.Kind is PathKind.SessionPooler or PathKind.UncertainPooler;
+
+    /// <summary>One at a time, or they would take the pooler's free backends away from each other, and be one connection too many for each. But nobody waits for long for who needs a thread of the pool.</summary>
+    private async ValueTask<bool> TryTakeTurnAsync(bool blocking, CancellationToken cancellationToken)
+    {
+        var patience = _survey.Patience + OpenAttempt.Grace;
+        return blocking
+            ? _turn.Wait(patience, CancellationToken.None)
+            : await _turn.WaitAsync(patience, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>In turn.</summary>
+    private async ValueTask<PathKind> SurveyAsync(
+        NpgsqlConnection connection, ServerDataSource host, SessionIdentity session, bool blocking, CancellationToken cancellationToken)
+    {
+        host.Surveys.Begin();
+        var kind = await _survey.FindKindAsync(connection, session, () => BuildSecond(host), blocking, cancellationToken).ConfigureAwait(false);
+        host.Surveys.End(kind != PathKind.UncertainPooler);
+        return kind;
+    }
 
     private async ValueTask SettleAsync(
         NpgsqlConnection connection,

@@ -289,6 +289,10 @@ internal sealed class PhysicalOpening(
         {
             await _finder.ExploreAsync(opened.Connection, host, source, physical.Identity, generation, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
         }
+        else if (!physical.IsDirect)
+        {
+            await _finder.AskAgainAsync(opened.Connection, host, source, physical.Identity, generation, attempt.IsBlocking, attempt.Token).ConfigureAwait(false);
+        }
     }
 
     /// <summary>A pooler where there was none is heeded at once: our words would reach strangers. The other way round only for a host that had one.</summary>

@@ -12,8 +12,8 @@ namespace SafePool.Connections;
 /// caught at the first question.
 /// </para>
 /// <para>
-/// That it is by session cannot be proven, only become likely: other clients may take the tell-tale backend away between two questions, each time. So whoever relies on it looks again
-/// (<see cref="LeaseTimeouts.TrySetAsync"/>).
+/// That it is by session cannot be proven, only become likely: other clients may take the tell-tale backend away between two questions, each time, and it may be another pooler tomorrow. So whoever relies on it
+/// looks again (<see cref="LeaseTimeouts.TrySetAsync"/>), and every open asks again (<see cref="PathFinder.AskAgainAsync"/>).
 /// </para>
 /// </remarks>
 internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeting, TimeProvider clock)
@@ -43,18 +43,18 @@ internal sealed class PoolerSurvey(PoolSettings settings, SessionGreeting greeti
         try
         {
             var server = blocking
-                ? UnpooledConnection.Open(buildSecond)
+                ? UnpooledConnection.Open(buildSecond, Patience + OpenAttempt.Grace)
                 : await UnpooledConnection.OpenAsync(buildSecond, clock, patience.Token).ConfigureAwait(false);
             await using var disposal = server.ConfigureAwait(false);
             var second = server.Connection;
-            var other = await greeting.AskBackendAsync(second, withServer, blocking, turn: 0, patience.Token).ConfigureAwait(false);
+            var other = await greeting.AskBackendAsync(second, withServer, blocking, turn: 0, patience.Token, Patience).ConfigureAwait(false);
 
             // A first that has died leaves its backend to the next client, by session too. So it has to answer again.
             var isShared = other == own && await greeting.AskBackendAsync(first, withServer, blocking, Order.Length, cancellationToken).ConfigureAwait(false) is not null;
             for (var turn = 2; turn < Order.Length && !isShared; turn++)
             {
-                var (connection, expected, token) = Order[turn] == 'A' ? (first, own, cancellationToken) : (second, other, patience.Token);
-                isShared = await greeting.AskBackendAsync(connection, withServer, blocking, turn, token).ConfigureAwait(false) != expected;
+                var (connection, expected, token, bound) = Order[turn] == 'A' ? (first, own, cancellationToken, settings.ConnectTimeout) : (second, other, patience.Token, Patience);
+                isShared = await greeting.AskBackendAsync(connection, withServer, blocking, turn, token, bound).ConfigureAwait(false) != expected;
             }
 
             return isShared ? PathKind.TransactionPooler : PathKind.SessionPooler;

@@ -24,6 +24,7 @@ internal sealed class ServerDataSource : IDisposable
         Name = settings.Hosts[index];
         Standing = new HostStanding(settings.HostRecheck, clock);
         Knock = new Knock(settings, this, clock);
+        Surveys = new SurveyRecord(clock);
         (_current, _text) = (first, text);
         Address = AddressOf(first.CreateConnection());
     }
@@ -39,6 +40,8 @@ internal sealed class ServerDataSource : IDisposable
     public HostStanding Standing { get; }
 
     public Knock Knock { get; }
+
+    public SurveyRecord Surveys { get; }
 
     public NpgsqlDataSource Current => _current;
 

@@ -37,8 +37,7 @@ internal enum TimeoutWay
 /// <summary>The way from the pool to its server: found out at the first open of every generation, and kept for that.</summary>
 /// <remarks>
 /// Thread-safety: every member may be called from any thread. It is settled before any connection of the generation comes to rest or is leased; what was found out before holds until then,
-/// for the leases that are out. Within a generation it changes only if a pooler that was taken for one by session turns out not to be: see <see cref="TryDemote"/>,
-/// or if that cannot be proven: see <see cref="TryDoubtSessions"/>.
+/// for the leases that are out. Within a generation it changes only if a connection contradicts it (<see cref="Doubt"/>), or a lease does: see <see cref="TryDemote"/> and <see cref="TryDoubtSessions"/>.
 /// </remarks>
 internal sealed class ServerPath
 {
@@ -87,7 +86,9 @@ internal sealed class ServerPath
 
             _way = way;
             _setsPerLease = way == TimeoutWay.PerLease;
-            _hasMoved |= _isKept = _movesFrom is { } before && before != kind;
+
+            // That it is by session after all changes nothing for what is open.
+            _hasMoved |= _isKept = _movesFrom is { } before && before != kind && (before, kind) is not (PathKind.UncertainPooler, PathKind.SessionPooler);
             _movesFrom = null;
             _kind = kind;
             _isSettled = true;

@@ -13,11 +13,13 @@ internal sealed class SessionGreeting(PoolSettings settings, FatalQuestions fata
     /// <param name="blocking">Completes synchronously.</param>
     /// <param name="turn">Makes each question another one, so that Npgsql does not prepare it, which poolers may not bear.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    public async ValueTask<string> AskBackendAsync(NpgsqlConnection connection, bool withServer, bool blocking, int turn, CancellationToken cancellationToken)
+    /// <param name="patience">For an answer, where nobody can cancel it; null for <see cref="PoolSettings.ConnectTimeout"/>.</param>
+    public async ValueTask<string> AskBackendAsync(
+        NpgsqlConnection connection, bool withServer, bool blocking, int turn, CancellationToken cancellationToken, TimeSpan? patience = null)
     {
         var server = withServer ? $" || '@' || {ServerIdentity.Sql}::text" : "";
         var question = string.Create(CultureInfo.InvariantCulture, $"SELECT pg_backend_pid()::text{server} /* {turn} */");
-        return (await AskAsync(connection, question, null, blocking, cancellationToken).ConfigureAwait(false))!;
+        return (await AskAsync(connection, question, null, blocking, cancellationToken, patience).ConfigureAwait(false))!;
     }
 
     /// <summary>The same of a session that was greeted.</summary>
@@ -115,13 +117,13 @@ internal sealed class SessionGreeting(PoolSettings settings, FatalQuestions fata
     }
 
     private async ValueTask<string?> AskAsync(
-        NpgsqlConnection connection, string question, string? parameter, bool blocking, CancellationToken cancellationToken)
+        NpgsqlConnection connection, string question, string? parameter, bool blocking, CancellationToken cancellationToken, TimeSpan? patience = null)
     {
         var command = Housekeeping.Command(question, connection);
         await using var disposal = command.ConfigureAwait(false);
 
         // For those who block: nobody can cancel them.
-        command.CommandTimeout = (int)Math.Ceiling(settings.ConnectTimeout.TotalSeconds);
+        command.CommandTimeout = (int)Math.Ceiling((patience ?? settings.ConnectTimeout).TotalSeconds);
         if (parameter is not null)
         {
             command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = parameter });

@@ -17,8 +17,18 @@ internal sealed class UnpooledConnection : IAsyncDisposable
     public static Task<UnpooledConnection> OpenAsync(Func<NpgsqlDataSource> build, TimeProvider time, CancellationToken cancellationToken)
         => Stragglers.OpenAsync(() => OpenAsync(build, cancellationToken), time, cancellationToken);
 
-    /// <summary>The same for a caller who blocks: bounded by Npgsql's timeouts alone, and by whoever watches the caller.</summary>
-    public static UnpooledConnection Open(Func<NpgsqlDataSource> build)
+    /// <summary>The same for a caller who blocks.</summary>
+    /// <param name="build">Makes a data source without a pool.</param>
+    /// <param name="bound">How long it may take, in real time.</param>
+    public static UnpooledConnection Open(Func<NpgsqlDataSource> build, TimeSpan bound) => Stragglers.Open(() => Open(build), bound);
+
+    public async ValueTask DisposeAsync()
+    {
+        await Connection.DisposeAsync().ConfigureAwait(false);
+        await _server.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static UnpooledConnection Open(Func<NpgsqlDataSource> build)
     {
         var server = build();
         try
@@ -30,12 +40,6 @@ internal sealed class UnpooledConnection : IAsyncDisposable
             server.Dispose();
             throw;
         }
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await Connection.DisposeAsync().ConfigureAwait(false);
-        await _server.DisposeAsync().ConfigureAwait(false);
     }
 
     private static async Task<UnpooledConnection> OpenAsync(Func<NpgsqlDataSource> build, CancellationToken cancellationToken)

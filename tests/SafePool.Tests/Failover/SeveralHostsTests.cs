@@ -2,6 +2,7 @@ using System.Transactions;
 using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
+using SafePool.Tests.Outages;
 using Xunit;
 
 namespace SafePool.Tests.Failover;
@@ -59,6 +60,32 @@ public sealed class SeveralHostsTests : IAsyncLifetime
 
         await Eventually.True(async () => await ShareAsync(pool, 100) is > 35 and < 65, "the second has its share again", TimeSpan.FromSeconds(15));
         Assert.InRange(pool.GetSnapshot().Idle, 2, 10);
+    }
+
+    /// <summary>The pool's own question to the host that came back runs the user's code as well.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RentAsync_AHostComesBackAndTheFirstConnectionToItHangs_IsUsedAgainAllTheSame(bool holdsThread)
+    {
+        var hang = new Hang();
+        await using var pool = Pool("Load Balance Hosts=true;Host Recheck Seconds=1", options => hang.Install(options, "initializer", holdsThread, ""));
+        try
+        {
+            await pool.FillAsync(8, Cancellation);
+            await _second.StopAsync();
+            await Eventually.True(async () => await ShareAsync(pool, 20) == 100, "all rents are served by the first");
+            hang.Next(1);
+
+            await _second.StartAgainAsync(Cancellation);
+
+            await Eventually.True(async () => await ShareAsync(pool, 100) is > 35 and < 65, "the second has its share again", TimeSpan.FromSeconds(25));
+            Assert.Equal(1, hang.Hanging);
+        }
+        finally
+        {
+            hang.LetGo();
+        }
     }
 
     [Fact]

@@ -105,6 +105,60 @@ public sealed class ConnectionsBesideTests
         Assert.Contains("leaves a server session", Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == PoolerFound).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>One that never comes back must not keep the others from asking for ever.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task Survey_ItsConnectionHangsInCodeOfTheUsers_TheNextGenerationAsksAllTheSame(bool blocking, bool holdsThread)
+    {
+        var hang = new Hang();
+        await using var gateway = await Gateway.BouncerAsync(PoolMode.Session);
+        await using var server = await PoolOnServer.CreateAsync(
+            options =>
+            {
+                options.ConnectTimeout = TimeSpan.FromSeconds(2);
+                hang.Install(options, "initializer", holdsThread, "");
+                var install = options.ConfigureDataSource!;
+                var builds = 0;
+                options.ConfigureDataSource = builder =>
+                {
+                    install(builder);
+
+                    // The second one is that of the survey.
+                    if (Interlocked.Increment(ref builds) == 2)
+                    {
+                        hang.Next(1);
+                    }
+                };
+            },
+            server: gateway.ConnectionString);
+        try
+        {
+            await RentAsync();
+            Assert.Equal(1, hang.Hanging);
+            Assert.Contains("did not let itself be asked", Assert.Single(Findings()), StringComparison.Ordinal);
+
+            server.Pool.Clear();
+            await RentAsync();
+
+            Assert.Equal(1, hang.Hanging);
+            Assert.Contains("leaves a server session", Findings()[^1], StringComparison.Ordinal);
+        }
+        finally
+        {
+            hang.LetGo();
+        }
+
+        string[] Findings() => [.. server.Logs.Entries.Where(entry => entry.EventId.Id == PoolerFound).Select(entry => entry.Message)];
+
+        async Task RentAsync()
+        {
+            await using var lease = await (blocking ? Task.Run(() => server.Pool.Rent(), Cancellation) : server.Pool.RentAsync(Cancellation).AsTask());
+            Assert.Equal(1, await lease.AskAsync<int>("SELECT 1"));
+        }
+    }
+
     private static async Task<bool> HasNoClientAsync(PgBouncerServer bouncer)
     {
         // But for who asks.
