@@ -1,5 +1,5 @@
-using Npgsql;
 using SafePool.TestKit;
+using SafePool.Tests.Integration;
 using Xunit;
 
 namespace SafePool.Tests.Failover;
