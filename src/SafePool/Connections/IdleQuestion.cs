@@ -6,15 +6,15 @@ using SafePool.Options;
 
 namespace SafePool.Connections;
 
-/// <summary>Asks the server something over an idle connection of the pool, taken as a rent would take it: for when there is no other way in.</summary>
+/// <summary>Asks the server something over an idle connection of the pool, taken as a rent would take it, or over one that comes back: for when there is no other way in.</summary>
 /// <remarks>Invariant: a place that it takes ends in exactly one RestAndHandOn or return.</remarks>
 internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, ConnectionReturner returner, ServerWatch watch)
 {
-    /// <summary>The server's role; null when nothing is idle, or there is no answer.</summary>
+    /// <summary>The server's role; null when there is nothing to ask, or no answer.</summary>
     public Task<bool?> AskRoleAsync()
         => AskAsync((connection, _, _) => parts.Source.IsOnStandbyAsync(connection), PoolSettings.ReturnPatience, CancellationToken.None);
 
-    /// <summary>Asks, and leaves the session as it was. <see langword="default"/> when nothing is idle, or there is no answer in time.</summary>
+    /// <summary>Asks, and leaves the session as it was. <see langword="default"/> when nothing is idle or comes back, or there is no answer in time.</summary>
     /// <param name="ask">Says nothing that outlives it in the session. What it throws is thrown, and ends the connection.</param>
     /// <param name="timeout">For the answer, while the process runs.</param>
     /// <param name="cancellationToken">The asker's.</param>
@@ -24,7 +24,8 @@ internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, Conne
         if (!resting.TryTakeIdle(out var slot))
         {
             await watch.RelieveAsync().ConfigureAwait(false);
-            if (!resting.TryTakeIdle(out slot))
+            slot = await resting.TakeAsync().ConfigureAwait(false);
+            if (slot is null)
             {
                 return default;
             }

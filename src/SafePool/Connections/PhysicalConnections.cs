@@ -26,6 +26,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private volatile bool _needsCare;
     private volatile bool _hasDue;
     private int _probes;
+    private int _awaited;
     private long _probesSince;
     private long _nextExpiry = long.MaxValue;
     private int _requests;
@@ -118,6 +119,14 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         _needsCare = true;
     }
 
+    /// <summary>Somebody begins to wait for what comes back next (1), or ends it (-1): until then no return is plain.</summary>
+    public void NoteAwaited(int change)
+    {
+        // Should a refresh that did not see it put this out again, the next one lights it.
+        Interlocked.Add(ref _awaited, change);
+        _needsCare = true;
+    }
+
     /// <summary>Whether one that is handed out now is to be asked. Not one that was opened since: opening it was an answer.</summary>
     public bool TryTakeProbe(PhysicalConnection physical)
         => Volatile.Read(ref _probes) > 0
@@ -175,7 +184,7 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     {
         var requests = Volatile.Read(ref _requests);
         _hasDue = IsAnyDue(clock.Exact);
-        _needsCare = _hasDue || hasSurplus || Volatile.Read(ref _probes) > 0;
+        _needsCare = _hasDue || hasSurplus || Volatile.Read(ref _probes) > 0 || Volatile.Read(ref _awaited) > 0;
         if (Volatile.Read(ref _requests) != requests)
         {
             // Somebody asked in the meantime, and may have been overwritten.

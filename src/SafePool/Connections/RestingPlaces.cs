@@ -12,9 +12,12 @@ namespace SafePool.Connections;
 /// Invariant: each call ends in exactly one of idle, handed over, vacant, or in somebody else's care. A place under which nothing is at rest is vacated by who finds that out; a connection at rest under no place serves the next open, whose place
 /// it then has.
 /// </para>
+/// <para>What the pool itself wants while nothing is idle, the next place that is handed on serves (<see cref="ReturnCalls"/>), before those who wait.</para>
 /// </remarks>
 internal sealed class RestingPlaces(PoolParts parts)
 {
+    private readonly ReturnCalls _calls = new();
+
     /// <summary>Takes over a place whose connection, in the slot, must go: the returner's, which comes later.</summary>
     public required Action<LeaseSlot> Retire { get; init; }
 
@@ -27,6 +30,11 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
+        if (_calls.HasAny && TryAnswerCall(slot))
+        {
+            return;
+        }
+
         while (!parts.Gate.TryGiveBackClaimed(slot.Place))
         {
             if (parts.Gate.IsClosed)
@@ -106,6 +114,36 @@ internal sealed class RestingPlaces(PoolParts parts)
         return false;
     }
 
+    /// <summary>The same; in a pool that is fully used what comes back next, if something does within a second. Null when there is nothing.</summary>
+    /// <remarks>While something is idle, at another host perhaps, nothing is waited for: the next look may find it.</remarks>
+    public async ValueTask<LeaseSlot?> TakeAsync(ServerDataSource? host = null)
+    {
+        if (TryTakeIdle(out var slot, host))
+        {
+            return slot;
+        }
+
+        if (parts.Gate.Read() is not { Idle: 0, Leased: > 0, IsPaused: false })
+        {
+            return null;
+        }
+
+        using var call = _calls.Begin(host);
+        parts.Physicals.NoteAwaited(1);
+        try
+        {
+            return await parts.Clock.WaitAsync(call.Answer, ReturnCalls.Patience, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            return call.TryAnswer(slot: null) ? null : await call.Answer.ConfigureAwait(false);
+        }
+        finally
+        {
+            parts.Physicals.NoteAwaited(-1);
+        }
+    }
+
     /// <summary>Puts a connection that was only looked at, in a place that is held, where it belongs.</summary>
     /// <returns>False when its close failed: the place is then looked after elsewhere.</returns>
     public bool RestAndHandOn(LeaseSlot slot)
@@ -117,6 +155,28 @@ internal sealed class RestingPlaces(PoolParts parts)
 
         HandOn(slot);
         return true;
+    }
+
+    /// <summary>Gives a place whose connection is at rest to who has called for one. False when nobody wants it, and it is the caller's still.</summary>
+    private bool TryAnswerCall(LeaseSlot slot)
+    {
+        foreach (var call in _calls.All)
+        {
+            if (call.Answer.IsCompleted || parts.Gate.IsClosed || parts.Source.TryTake(host: call.Host) is not { } connection)
+            {
+                continue;
+            }
+
+            slot.Connection = connection;
+            slot.Generation = parts.Physicals.Generation;
+            slot.Prepare(site: default, options: null);
+            if (call.TryAnswer(slot) || !TryRest(slot))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Closes the connection in a place that is held, which nobody has used. False when that failed: the place is then looked after elsewhere.</summary>

@@ -10,7 +10,7 @@ namespace SafePool.Failures;
 /// <remarks>
 /// <para>
 /// A session that is read-only because somebody wished it so (<c>BEGIN READ ONLY</c>, <c>default_transaction_read_only</c>, <c>Target Session Attributes=standby</c>) gives the same error, and is left alone. A server from 14 on
-/// reports of itself whether it is a standby, so the sessions that execute are asked without a word; of an older one, and behind a pooler, an idle connection is asked.
+/// reports of itself whether it is a standby, so the sessions that execute are asked without a word; of an older one, and behind a pooler, an idle connection is asked, or the next that comes back.
 /// </para>
 /// <para>Then one connection is opened, outside of the pool, and closed again: only when that is not on a standby are the others retired. Once a second at most.</para>
 /// </remarks>
@@ -24,7 +24,7 @@ internal sealed class ReadOnlySessions(PoolParts parts)
     private long _nextQuestion = long.MinValue;
     private long _nextWords = long.MinValue;
 
-    /// <summary>Asks an idle connection whether it is on a standby; null when there is none, or no answer. The sweep's, which comes later.</summary>
+    /// <summary>Asks an idle connection, or the next that comes back, whether it is on a standby; null when there is none, or no answer. The sweep's, which comes later.</summary>
     public Func<Task<bool?>>? AskIdle { get; set; }
 
     /// <summary>A write was refused in one of these sessions. Called on the thread that throws: asks in the background.</summary>

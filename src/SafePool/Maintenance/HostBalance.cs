@@ -11,17 +11,25 @@ namespace SafePool.Maintenance;
 /// Wanted are: where the load is balanced, as many at each host that fits, give or take one, and one at least; otherwise all at the best host. A host is asked before anything moves there, with a connection
 /// beside the pool that is closed at once, unless it has let one in within the last seconds; one that fails is left alone for <see cref="PoolSettings.HostRecheck"/>. So nothing moves to and fro.
 /// </para>
-/// <para>One step a tick at most, while the pool is used; an unused pool looks every 30 seconds. A pool of one host has nothing of this.</para>
+/// <para>
+/// One step a tick at most, while the pool is used and nothing is being opened; an unused pool looks every 30 seconds. What is idle moves; in a pool that is fully used, where nothing ever is, what comes back next. A pool of one host has
+/// nothing of this.
+/// </para>
 /// </remarks>
 internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, ConnectionOpener opener, ConnectionReturner returner)
 {
     private static readonly TimeSpan _whenUnused = TimeSpan.FromSeconds(30);
+
+    // When nothing comes back: leases that are held for long must not make all other returns take the slow way.
+    private static readonly TimeSpan _whenHeld = TimeSpan.FromSeconds(5);
 
     private readonly IdleRetirement _retirement = new(parts, returner);
     private readonly ServerHosts? _hosts = parts.Source.Hosts is { IsSeveral: true } hosts ? hosts : null;
     private int _isRunning;
     private long _rents;
     private long _next = long.MinValue;
+    private long _resumesAt = long.MinValue;
+    private Moved? _moved;
 
     /// <summary>Begins a step if one is due and none is under way, and does not wait for it.</summary>
     public void Begin()
@@ -39,6 +47,12 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
 
     private bool IsDue()
     {
+        // Where what is being opened leads is not known yet.
+        if (parts.Clock.Exact < _resumesAt || parts.Gate.Read().Opening > 0)
+        {
+            return false;
+        }
+
         var rents = parts.Ledger.TotalRents;
         if (rents == _rents && parts.Clock.Exact < _next)
         {
@@ -53,6 +67,7 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
     {
         try
         {
+            DoubtIfElsewhere();
             var loads = hosts.All.Select(host => new HostLoad(host, parts.Physicals.CountAt(host), host.Standing.Role.FitFor(parts.Settings.Target), Promise(host))).ToArray();
             if (FindMove(loads) is { } move
                 && await IsReadyAsync(move.To.Host).ConfigureAwait(false)
@@ -141,30 +156,55 @@ internal sealed class HostBalance(PoolParts parts, RestingPlaces resting, Connec
     {
         var counts = parts.Gate.Read();
         var adds = move.To.Count == 0 && move.From.Count == 1 && move.To.Promise == move.From.Fit && parts.Settings.LoadBalancesHosts;
-        if (adds ? counts.Room == 0 : !await TryRetireAtAsync(move.From.Host).ConfigureAwait(false))
+        var moved = new Moved(move.To.Host, parts.Clock.Exact, parts.Physicals.TotalOpened);
+        if (adds ? counts.Room == 0 : !await TryRetireAtAsync(move).ConfigureAwait(false))
         {
             return;
         }
 
-        if (opener.Fill(parts.Gate.Read().Connections + 1) is { } open
-            && await open.ConfigureAwait(false) is null
-            && parts.Physicals.CountAt(move.To.Host) <= move.To.Count)
+        // Those who wait may have begun it already.
+        if (opener.Fill(parts.Gate.Read().Connections + 1) is { } open)
         {
-            // It went elsewhere, for whatever reason: it would do so again.
-            move.To.Host.Standing.NoteBad();
+            await open.ConfigureAwait(false);
         }
+
+        _moved = moved;
     }
 
-    private async Task<bool> TryRetireAtAsync(ServerDataSource host)
+    private async Task<bool> TryRetireAtAsync((HostLoad From, HostLoad To) move)
     {
-        if (!resting.TryTakeIdle(out var slot, host))
+        if (await resting.TakeAsync(move.From.Host).ConfigureAwait(false) is not { } slot)
         {
+            _resumesAt = parts.Gate.Idle == 0 ? parts.Clock.After(parts.Clock.Exact, _whenHeld) : long.MinValue;
+            return false;
+        }
+
+        if (move.To.Host.Standing.IsDoubted)
+        {
+            // It has failed meanwhile.
+            resting.RestAndHandOn(slot);
             return false;
         }
 
         await _retirement.RetireAsync(slot).ConfigureAwait(false);
         return true;
     }
+
+    /// <summary>What was opened since the last move went elsewhere, for whatever reason: it would do so again.</summary>
+    private void DoubtIfElsewhere()
+    {
+        if (_moved is { } last && parts.Physicals.TotalOpened > last.Opened && !parts.Physicals.At(last.To).Any(physical => physical.OpenedAt >= last.Since))
+        {
+            last.To.Standing.NoteBad();
+        }
+
+        _moved = null;
+    }
+
+    /// <param name="To">Where the last move was to lead.</param>
+    /// <param name="Since">When it began.</param>
+    /// <param name="Opened">How many connections the pool had opened by then.</param>
+    private sealed record Moved(ServerDataSource To, long Since, long Opened);
 
     /// <param name="Host">Where.</param>
     /// <param name="Count">How many connections of the pool lead there.</param>

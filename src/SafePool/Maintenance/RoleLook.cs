@@ -6,9 +6,9 @@ using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 
-/// <summary>Asks an idle session of each host whether its server is still what it was when the session was opened; if not, that host's sessions are retired, once.</summary>
+/// <summary>Asks a session of each host, between two leases, whether its server is still what it was when the session was opened; if not, that host's sessions are retired, once.</summary>
 /// <remarks>
-/// <para>Where it matters which host it is, every few seconds while the pool is used, never while it is not; and at once when <see cref="HostRoles.Suspect"/> was called. One idle connection at a time is taken, as a rent would take it, and none while anybody waits.</para>
+/// <para>Where it matters which host it is, every few seconds while the pool is used, never while it is not; and at once when <see cref="HostRoles.Suspect"/> was called. One connection at a time is taken: an idle one, as a rent would take it, or the next that comes back while the pool is fully used.</para>
 /// <para>
 /// Each session is judged by what it heard itself, not by others: behind one name there may be several servers. Behind a pooler the next statement may go to another server, so nothing is judged there.
 /// </para>
@@ -85,7 +85,7 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
 
     private async Task LookAtAsync(ServerDataSource host)
     {
-        if (!resting.TryTakeIdle(out var slot, host))
+        if (parts.Physicals.CountAt(host) == 0 || await resting.TakeAsync(host).ConfigureAwait(false) is not { } slot)
         {
             return;
         }

@@ -1,5 +1,6 @@
 using Npgsql;
 using SafePool.TestKit;
+using SafePool.Tests.Failover;
 using SafePool.Tests.Integration;
 using Xunit;
 
@@ -48,6 +49,26 @@ public sealed class ReadOnlySessionTests : IAsyncLifetime
         }
 
         Assert.Single(logs.Entries, entry => entry.EventId.Id == Retired);
+    }
+
+    /// <summary>Behind a pooler, and of a server before 14, the sessions have to be asked, and none is ever idle.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Insert_TheNameLeadsToThePrimaryNowAndThePoolIsFullyUsed_ReachesIt(bool behindAPooler)
+    {
+        await using var standbys = behindAPooler ? await PgBouncerServer.StartAsync(_pair.Standby.ConnectionString, cancellationToken: Cancellation) : null;
+        await using var primaries = behindAPooler ? await PgBouncerServer.StartAsync(_pair.Primary.ConnectionString, cancellationToken: Cancellation) : null;
+        await using var name = new SwitchedForwarder(standbys?.Port ?? _pair.Standby.Port);
+        using var logs = new LogCollector();
+        await using var pool = Create(name, logs);
+        await pool.FillAsync(4, Cancellation);
+        await using var load = new Workers(pool, 8, "WITH written AS (INSERT INTO written VALUES (1) RETURNING id) SELECT current_setting('port')::int FROM written, pg_sleep(0.01)");
+
+        name.LeadTo(primaries?.Port ?? _pair.Primary.Port);
+
+        await load.AnswersAsync(100);
+        Assert.All(load.LastAnswers(100), port => Assert.Equal(_pair.Primary.Port, port));
     }
 
     [Fact]
