@@ -25,8 +25,10 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private volatile int _generation;
     private volatile bool _needsCare;
     private volatile bool _hasDue;
-    private int _probes;
-    private long _probesSince;
+    private readonly Lock _care = new();
+    private int _asks;
+    private int _settledAsks;
+    private long _askedSince = long.MinValue;
     private long _nextExpiry = long.MaxValue;
     private int _requests;
     private long _opened;
@@ -105,19 +107,40 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         _needsCare = true;
     }
 
-    /// <summary>The next so many that are handed out are asked for a sign of life before.</summary>
-    public void RequireProbes(int count)
+    /// <summary>From now on each is asked for a sign of life when it is handed out, once, if nothing was heard of it before.</summary>
+    public void RequireProbes()
     {
-        Volatile.Write(ref _probesSince, clock.Exact);
-        Volatile.Write(ref _probes, count);
-        _needsCare = true;
+        lock (_care)
+        {
+            Volatile.Write(ref _askedSince, clock.Exact);
+            AskOn();
+        }
     }
 
+    /// <summary>The asking goes on: one that was leased when it ended is coming to rest.</summary>
+    public void ResumeProbes()
+    {
+        lock (_care)
+        {
+            AskOn();
+        }
+    }
+
+    /// <summary>Whether one at rest may have to be asked (<see cref="UnheardConnections"/> ends it).</summary>
+    public bool IsAsking => Volatile.Read(ref _asks) != Volatile.Read(ref _settledAsks);
+
+    /// <summary>Grows whenever the asking begins or goes on.</summary>
+    public int Asks => Volatile.Read(ref _asks);
+
+    /// <summary>Nothing is left to be asked, unless the asking has begun again since <paramref name="asks"/> was read.</summary>
+    public void EndProbes(int asks) => Volatile.Write(ref _settledAsks, asks);
+
     /// <summary>Whether one that is handed out now is to be asked. Not one that was opened since: opening it was an answer.</summary>
-    public bool TryTakeProbe(PhysicalConnection physical)
-        => Volatile.Read(ref _probes) > 0
-            && Interlocked.Decrement(ref _probes) >= 0
-            && physical.OpenedAt < Volatile.Read(ref _probesSince);
+    public bool IsUnheard(PhysicalConnection physical) => physical.SeenAt < Volatile.Read(ref _askedSince);
+
+    /// <summary>Those that are to be asked, wherever they are: one that has just ended by itself may be among them.</summary>
+    public HashSet<PhysicalConnection> FindUnheard()
+        => [.. _known.Select(entry => entry.Value).Where(physical => physical.Generation == _generation && IsOfUse(physical) && IsUnheard(physical))];
 
     /// <summary>The earliest moment at which one may be due, as a timestamp of the pool's clock.</summary>
     public long NextExpiry => Volatile.Read(ref _nextExpiry);
@@ -170,13 +193,24 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     {
         var requests = Volatile.Read(ref _requests);
         _hasDue = IsAnyDue(clock.Exact);
-        _needsCare = _hasDue || hasSurplus || Volatile.Read(ref _probes) > 0;
+        lock (_care)
+        {
+            // Not for a moment may it be false while something is to be asked.
+            _needsCare = _hasDue || hasSurplus || IsAsking;
+        }
+
         if (Volatile.Read(ref _requests) != requests)
         {
             // Somebody asked in the meantime, and may have been overwritten.
             Volatile.Write(ref _nextExpiry, long.MinValue);
             _hasDue = _needsCare = true;
         }
+    }
+
+    private void AskOn()
+    {
+        Volatile.Write(ref _asks, _asks + 1);
+        _needsCare = true;
     }
 
     private bool IsAnyDue(long now)
