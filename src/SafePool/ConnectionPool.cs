@@ -401,7 +401,7 @@ public sealed class ConnectionPool : IConnectionPool
         => !_returner.HasCeremony
             && slot.LastTransaction is null
             && slot.Options is null
-            && slot.Generation == _physicals.Generation
+            && slot.IsHeardIn(_physicals.Generation)
             && !_physicals.NeedsCare
             && _source.StateOf(slot.Connection!) == ConnectionState.Open;
 

@@ -3,8 +3,8 @@ using SafePool;
 using SafePool.FrozenProcess;
 
 // A process for a test to stop and to let go on. It holds one lease all the time, and asks for another one when it is told to; or,
-// when there is a second argument, it has as many idle connections, and uses them all when it is told to.
-var isIdle = args.Length == 2;
+// when there is a second argument, it has as many idle connections, or leased ones where a third says so, and uses them all when it is told to.
+var isIdle = args.Length >= 2;
 var options = new ConnectionPoolOptions
 {
     ConnectionString = args[0],
@@ -16,7 +16,7 @@ using var log = new ConsoleLog();
 await using var pool = new ConnectionPool(options, log);
 if (isIdle)
 {
-    await IdleProcess.RunAsync(pool, options.MaxSize);
+    await (args.Length == 2 ? IdleProcess.RunAsync(pool, options.MaxSize) : IdleProcess.HoldAsync(pool, options.MaxSize));
     return;
 }
 

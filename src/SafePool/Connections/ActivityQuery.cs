@@ -18,7 +18,7 @@ internal static class ActivityQuery
     public static async Task<IReadOnlyDictionary<(int ProcessId, long StartedAt), BackendActivity>> RunAsync(
         NpgsqlConnection server, int[] processIds, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand(Sql, server);
+        var command = Housekeeping.Command(Sql, server);
         await using var commandDisposal = command.ConfigureAwait(false);
         command.Parameters.Add(new NpgsqlParameter<int[]> { TypedValue = processIds });
         var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);

@@ -26,7 +26,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             return _unfit;
         }
 
-        var probes = physicals.TryTakeProbe(physical);
+        var probes = physicals.IsUnheard(physical);
         return !probes && !physical.IsUntidy ? null
             : blocking ? OwnThread.RunAsync(() => Leases.Synchronously.Result(TryMakeFitAsync(connection, physical, probes, blocking: true)))
             : TryMakeFitAsync(connection, physical, probes, blocking: false).AsTask();

@@ -34,6 +34,8 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <param name="retire">The physical connection must not be used again.</param>
     public ValueTask ReturnAsync(LeaseSlot slot, bool blocking, bool retire = false)
     {
+        AskIfUnheard(slot);
+
         // A transaction that goes on is not ended because the pool was made smaller meanwhile: its connection goes when it is over.
         retire |= slot.Enlistment is not { IsFree: false } && parts.Gate.TryClaimSurplus(slot.Place);
         var lease = new ClosingLease(slot);
@@ -96,12 +98,22 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <summary>The end of a return whose connection its user has closed already.</summary>
     public void ReturnClosed(LeaseSlot slot)
     {
+        AskIfUnheard(slot);
         parts.Source.NoteRested(slot.Connection!);
         Conclude(slot, slot.Enlistment is null && _closer.IsStale(slot.Generation) ? CloseOutcome.GoneFromRest : CloseOutcome.AtRest);
     }
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
+
+    /// <summary>Before it comes to rest, so that whoever takes it next looks closer.</summary>
+    private void AskIfUnheard(LeaseSlot slot)
+    {
+        if (slot.IsUnheard)
+        {
+            parts.Physicals.ResumeProbes();
+        }
+    }
 
     /// <summary>Waits for a close that never fails, but only so long.</summary>
     private ValueTask SettleAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing, bool blocking)

@@ -12,7 +12,7 @@ internal readonly record struct ControlSession(NpgsqlConnection Connection, Serv
     /// <summary>Asks a server who it is; null when it does not say.</summary>
     public static async Task<ServerIdentity?> AskServerAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand("SELECT " + ServerIdentity.Sql, connection);
+        var command = Housekeeping.Command("SELECT " + ServerIdentity.Sql, connection);
         await using var disposal = command.ConfigureAwait(false);
         try
         {
@@ -42,7 +42,7 @@ internal readonly record struct ControlSession(NpgsqlConnection Connection, Serv
                 WHERE pid = {target.ProcessId} AND round(extract(epoch FROM backend_start) * 1000000)::int8 = {target.StartedAt}
                   AND {ServerIdentity.Sql} = {target.Server.StartedAt}), 'gone') END
             """);
-        var command = new NpgsqlCommand(sql, connection);
+        var command = Housekeeping.Command(sql, connection);
         await using var disposal = command.ConfigureAwait(false);
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) switch
         {

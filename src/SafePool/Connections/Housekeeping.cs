@@ -43,7 +43,7 @@ internal static class Housekeeping
             throw new NotSupportedException("ConfigureDataSource has set several hosts. Name them in ConnectionString: the pool chooses among them, not Npgsql.");
         }
 
-        var name = CommandFailures.Join(settings.DataSourceName, builder.Name);
+        var name = CommandFailures.Join(settings.DataSourceName, NameFor(settings, builder, use));
         if (use == DataSourceUse.Pool)
         {
             builder.Name = name;
@@ -59,6 +59,18 @@ internal static class Housekeeping
             .ConfigureCopyOperationFilter(static _ => false)
             .EnablePhysicalOpenTracing(false));
         return builder.Build();
+    }
+
+    /// <summary>The user's, or null for the pool's. With several hosts there is a data source for each, and Npgsql's meter tells them apart by name alone.</summary>
+    private static string? NameFor(PoolSettings settings, NpgsqlDataSourceBuilder builder, DataSourceUse use)
+    {
+        if (settings.Hosts.Count == 1 || use is not (DataSourceUse.Pool or DataSourceUse.Knock))
+        {
+            return builder.Name;
+        }
+
+        var text = builder.ConnectionStringBuilder;
+        return $"{builder.Name ?? settings.DataSourceName} {new HostName(text.Host, text.Port)}";
     }
 
     private static string Word(DataSourceUse use) => use switch

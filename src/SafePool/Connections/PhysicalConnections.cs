@@ -25,9 +25,11 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     private volatile int _generation;
     private volatile bool _needsCare;
     private volatile bool _hasDue;
-    private int _probes;
+    private readonly Lock _care = new();
     private int _awaited;
-    private long _probesSince;
+    private int _asks;
+    private int _settledAsks;
+    private long _askedSince = long.MinValue;
     private long _nextExpiry = long.MaxValue;
     private int _requests;
     private long _opened;
@@ -111,27 +113,50 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         _needsCare = true;
     }
 
-    /// <summary>The next so many that are handed out are asked for a sign of life before.</summary>
-    public void RequireProbes(int count)
+    /// <summary>From now on each is asked for a sign of life when it is handed out, once, if nothing was heard of it before.</summary>
+    public void RequireProbes()
     {
-        Volatile.Write(ref _probesSince, clock.Exact);
-        Volatile.Write(ref _probes, count);
-        _needsCare = true;
+        lock (_care)
+        {
+            Volatile.Write(ref _askedSince, clock.Exact);
+            AskOn();
+        }
     }
 
     /// <summary>Somebody begins to wait for what comes back next (1), or ends it (-1): until then no return is plain.</summary>
     public void NoteAwaited(int change)
     {
-        // Should a refresh that did not see it put this out again, the next one lights it.
-        Interlocked.Add(ref _awaited, change);
-        _needsCare = true;
+        lock (_care)
+        {
+            _awaited += change;
+            _needsCare = true;
+        }
     }
 
+    /// <summary>The asking goes on: one that was leased when it ended is coming to rest.</summary>
+    public void ResumeProbes()
+    {
+        lock (_care)
+        {
+            AskOn();
+        }
+    }
+
+    /// <summary>Whether one at rest may have to be asked (<see cref="UnheardConnections"/> ends it).</summary>
+    public bool IsAsking => Volatile.Read(ref _asks) != Volatile.Read(ref _settledAsks);
+
+    /// <summary>Grows whenever the asking begins or goes on.</summary>
+    public int Asks => Volatile.Read(ref _asks);
+
+    /// <summary>Nothing is left to be asked, unless the asking has begun again since <paramref name="asks"/> was read.</summary>
+    public void EndProbes(int asks) => Volatile.Write(ref _settledAsks, asks);
+
     /// <summary>Whether one that is handed out now is to be asked. Not one that was opened since: opening it was an answer.</summary>
-    public bool TryTakeProbe(PhysicalConnection physical)
-        => Volatile.Read(ref _probes) > 0
-            && Interlocked.Decrement(ref _probes) >= 0
-            && physical.OpenedAt < Volatile.Read(ref _probesSince);
+    public bool IsUnheard(PhysicalConnection physical) => physical.SeenAt < Volatile.Read(ref _askedSince);
+
+    /// <summary>Those that are to be asked, wherever they are: one that has just ended by itself may be among them.</summary>
+    public HashSet<PhysicalConnection> FindUnheard()
+        => [.. _known.Select(entry => entry.Value).Where(physical => physical.Generation == _generation && IsOfUse(physical) && IsUnheard(physical))];
 
     /// <summary>The earliest moment at which one may be due, as a timestamp of the pool's clock.</summary>
     public long NextExpiry => Volatile.Read(ref _nextExpiry);
@@ -184,13 +209,24 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     {
         var requests = Volatile.Read(ref _requests);
         _hasDue = IsAnyDue(clock.Exact);
-        _needsCare = _hasDue || hasSurplus || Volatile.Read(ref _probes) > 0 || Volatile.Read(ref _awaited) > 0;
+        lock (_care)
+        {
+            // Not for a moment may it be false while something is to be asked, or waited for.
+            _needsCare = _hasDue || hasSurplus || IsAsking || _awaited > 0;
+        }
+
         if (Volatile.Read(ref _requests) != requests)
         {
             // Somebody asked in the meantime, and may have been overwritten.
             Volatile.Write(ref _nextExpiry, long.MinValue);
             _hasDue = _needsCare = true;
         }
+    }
+
+    private void AskOn()
+    {
+        Volatile.Write(ref _asks, _asks + 1);
+        _needsCare = true;
     }
 
     private bool IsAnyDue(long now)

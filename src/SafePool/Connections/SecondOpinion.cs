@@ -58,7 +58,7 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
             }
 
             resting.RestAndHandOn(slot);
-            parts.Physicals.RequireProbes(parts.Gate.Idle);
+            parts.Physicals.RequireProbes();
         }
         finally
         {

@@ -53,7 +53,7 @@ internal sealed record ServerCensus
 
     public static async Task<ServerCensus?> TakeAsync(NpgsqlConnection server, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand(Sql, server);
+        var command = Housekeeping.Command(Sql, server);
         await using var commandDisposal = command.ConfigureAwait(false);
         var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         await using var readerDisposal = reader.ConfigureAwait(false);

@@ -32,6 +32,21 @@ internal sealed class LeaseLedger
         }
     }
 
+    /// <summary>How many leases are out; what the pool itself holds is none.</summary>
+    public int Leases
+    {
+        get
+        {
+            var leases = 0;
+            foreach (var slot in _slots)
+            {
+                leases += slot.LeaseId == 0 ? 0 : 1;
+            }
+
+            return leases;
+        }
+    }
+
     public LeaseSlot this[int place] => _slots[place];
 
     /// <summary>Makes slots for so many places, before the gate has them. One caller at a time.</summary>

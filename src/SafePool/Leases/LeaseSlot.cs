@@ -34,6 +34,9 @@ internal sealed class LeaseSlot
     private long _leaseId;
     private long _lastLeaseId;
 
+    // Its complement when marked: the return reads it anyway. Taking a connection writes it, and so ends the mark.
+    private int _generation;
+
     public LeaseSlot(ConnectionPool pool, int place, PoolClock clock, LeaseWatch watch)
     {
         _clock = clock;
@@ -61,7 +64,14 @@ internal sealed class LeaseSlot
     public WatchedConnection? Watched { get; set; }
 
     /// <summary>The pool's generation when the connection was taken: an older one is retired on return.</summary>
-    public int Generation { get; set; }
+    public int Generation
+    {
+        get => Volatile.Read(ref _generation) is var generation && generation < 0 ? ~generation : generation;
+        set => _generation = value;
+    }
+
+    /// <summary>Whether its lease was out when the pool stopped asking for signs of life (<see cref="UnheardConnections"/>).</summary>
+    public bool IsUnheard => Volatile.Read(ref _generation) < 0;
 
     public RentSite Site => _present.Site;
 
@@ -139,6 +149,22 @@ internal sealed class LeaseSlot
         Trace = _watch.CurrentTrace();
         Calls = calls;
         return Publish();
+    }
+
+    /// <summary>Whether the connection is of a generation, and its lease not marked as unheard.</summary>
+    public bool IsHeardIn(int generation) => _generation == generation;
+
+    /// <summary>Marks a lease. False when it has ended: then its return may not have seen that.</summary>
+    public bool TryMarkUnheard(long leaseId)
+    {
+        var generation = Volatile.Read(ref _generation);
+        if (generation >= 0)
+        {
+            Interlocked.CompareExchange(ref _generation, ~generation, generation);
+        }
+
+        Interlocked.MemoryBarrier();
+        return LeaseId == leaseId;
     }
 
     /// <summary>Notes that the lease was asked for its connection.</summary>

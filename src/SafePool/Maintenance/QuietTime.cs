@@ -1,12 +1,12 @@
 namespace SafePool.Maintenance;
 
-/// <summary>Notices that nobody has rented for a while: then the next rents make sure that what they get is alive (<see cref="ConnectionPoolOptions.ProbeAfterQuiet"/>).</summary>
+/// <summary>Notices that nobody has rented or returned anything for a while: then the next rents make sure that what they get is alive (<see cref="ConnectionPoolOptions.ProbeAfterQuiet"/>).</summary>
 /// <remarks>
 /// Who notices is the maintenance loop, at a tick; or, when that slept or the whole process stood still, the first rent that finds the clock stale.
 /// </remarks>
 internal sealed class QuietTime(PoolParts parts)
 {
-    private long _rents;
+    private long _moves;
     private long _since = parts.Clock.Exact;
     private long _lookedAt = parts.Clock.Exact;
     private bool _isNoted;
@@ -23,29 +23,32 @@ internal sealed class QuietTime(PoolParts parts)
         }
 
         var now = parts.Clock.Exact;
-        if (parts.Ledger.TotalRents is var rents && rents != _rents)
+        var leases = parts.Ledger.Leases;
+
+        // Rents and returns.
+        if ((2 * parts.Ledger.TotalRents) - leases is var moves && moves != _moves)
         {
-            // Since the last look: the last rent may have been right after that.
-            (_rents, _since, _isNoted) = (rents, _lookedAt, false);
+            // Since the last look: the last one may have been right after that.
+            (_moves, _since, _isNoted) = (moves, _lookedAt, false);
         }
-        else if (!_isNoted && parts.Clock.Since(_since) >= parts.Settings.ProbeAfterQuiet && parts.Gate.Idle is > 0 and var idle)
+        else if (!_isNoted && parts.Clock.Since(_since) >= parts.Settings.ProbeAfterQuiet && (leases > 0 || parts.Gate.Idle > 0))
         {
-            // As many as there are sockets that may have died: a burst must not meet them all.
-            parts.Physicals.RequireProbes(idle);
+            // All of them, what is leased too: nobody notes what a lease has heard.
+            parts.Physicals.RequireProbes();
             _isNoted = true;
         }
 
         _lookedAt = now;
     }
 
-    /// <summary>Sets the clock right; called at every tick, and by a rent that finds it stale. When it had stood still for long, idle connections may have died unseen.</summary>
+    /// <summary>Sets the clock right; called at every tick, and by a rent that finds it stale. When it had stood still for long, connections may have died unseen.</summary>
     public void CatchUp()
     {
         var gap = parts.Clock.Since(parts.Clock.Coarse);
         if (gap > 2 * MaintenanceLoop.Period && parts.Settings.ProbeAfterQuiet != Timeout.InfiniteTimeSpan && gap >= parts.Settings.ProbeAfterQuiet)
         {
-            // Before the clock is right again: who finds it so must find these due. One more for the rent that has its place already.
-            parts.Physicals.RequireProbes(parts.Gate.Idle + 1);
+            // Before the clock is right again: who finds it so must find these due.
+            parts.Physicals.RequireProbes();
         }
 
         parts.Clock.Refresh();

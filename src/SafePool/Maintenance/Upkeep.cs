@@ -37,6 +37,7 @@ internal sealed class Upkeep(
     private readonly RoleLook _roles = new(parts, resting, opener, returner);
     private readonly HostBalance _balance = new(parts, resting, opener, returner);
     private readonly LowWaterMark _spare = new(parts.Clock);
+    private readonly UnheardConnections _unheard = new(parts);
     private int _isRunning;
     private long _nextFill = long.MinValue;
     private TimeSpan _fillPause = MaintenanceLoop.Period;
@@ -56,6 +57,7 @@ internal sealed class Upkeep(
             dropped.Check();
             WatchQueue();
             quiet.Look();
+            _unheard.Look();
             parts.Physicals.Refresh(parts.Gate.HasSurplus);
             await ShrinkAsync().ConfigureAwait(false);
             await RetireSurplusAsync().ConfigureAwait(false);

@@ -67,16 +67,11 @@ internal sealed class IdleTermination(TimeSpan olderThan, string applicationName
 
     private async Task<TerminationOutcome> TellAsync(NpgsqlConnection server, Backend backend, CancellationToken cancellationToken)
     {
-        var command = new NpgsqlCommand(Terminate, server)
-        {
-            Parameters =
-            {
-                new NpgsqlParameter<int> { TypedValue = backend.Session.ProcessId },
-                new NpgsqlParameter<DateTime> { TypedValue = backend.StartedAt!.Value },
-                new NpgsqlParameter<DateTime> { TypedValue = backend.StateChangedAt!.Value },
-                new NpgsqlParameter<string> { TypedValue = backend.Session.State! },
-            },
-        };
+        var command = Housekeeping.Command(Terminate, server);
+        command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = backend.Session.ProcessId });
+        command.Parameters.Add(new NpgsqlParameter<DateTime> { TypedValue = backend.StartedAt!.Value });
+        command.Parameters.Add(new NpgsqlParameter<DateTime> { TypedValue = backend.StateChangedAt!.Value });
+        command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = backend.Session.State! });
         await using var disposal = command.ConfigureAwait(false);
         try
         {

@@ -7,28 +7,29 @@ namespace SafePool.Operations;
 /// <summary>One look at the server's limits and at the sessions of its clients, in one round trip.</summary>
 internal sealed record ServerSurvey
 {
-    // The limits of role and database do not bind superusers.
-    private const string Limits =
-        """
-        SELECT pg_backend_pid(),
-               current_setting('max_connections')::int,
-               current_setting('superuser_reserved_connections')::int,
-               coalesce(current_setting('reserved_connections', true), '0')::int,
-               CASE WHEN rolsuper THEN -1 ELSE (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) END,
-               CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END
-        FROM pg_roles WHERE rolname = session_user
-        """;
-
+    // One statement, because a batch cannot be marked as the pool's own (Housekeeping). The limits of role and database do not bind superusers.
     // The kind of a backend is hidden from an ordinary role; that of a worker of the server's own has no user, and a sender of WAL no database.
-    private const string Clients =
+    private const string Sql =
         """
-        SELECT pid, datname::text, application_name, usename::text, state,
-               CASE WHEN state_change IS NOT NULL THEN greatest(extract(epoch FROM moment - state_change), 0)::float8 END, backend_start, state_change,
-               (round(extract(epoch FROM backend_start) * 1000000)::int8)
-        FROM pg_stat_activity, (SELECT clock_timestamp() AS moment OFFSET 0) AS one_for_all
-        WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+        SELECT limits.*, clients.* FROM (
+            SELECT pg_backend_pid() AS asking,
+                   current_setting('max_connections')::int AS most,
+                   current_setting('superuser_reserved_connections')::int AS for_superusers,
+                   coalesce(current_setting('reserved_connections', true), '0')::int AS for_roles,
+                   CASE WHEN rolsuper THEN -1 ELSE (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) END AS of_database,
+                   CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END AS of_role
+            FROM pg_roles WHERE rolname = session_user) AS limits
+        LEFT JOIN (
+            SELECT pid, datname::text, application_name, usename::text, state,
+                   CASE WHEN state_change IS NOT NULL THEN greatest(extract(epoch FROM moment - state_change), 0)::float8 END AS state_age, backend_start, state_change,
+                   (round(extract(epoch FROM backend_start) * 1000000)::int8) AS started_at
+            FROM pg_stat_activity, (SELECT clock_timestamp() AS moment OFFSET 0) AS one_for_all
+            WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend') AS clients ON true
         ORDER BY state_change NULLS LAST, pid
         """;
+
+    // Columns of the limits, before those of the clients.
+    private const int Clients = 6;
 
     public required Version ServerVersion { get; init; }
 
@@ -56,9 +57,9 @@ internal sealed record ServerSurvey
         ControlSession control, OwnSessions own, string? application, CancellationToken cancellationToken)
     {
         var server = control.Connection;
-        var batch = new NpgsqlBatch(server) { BatchCommands = { new NpgsqlBatchCommand(Limits), new NpgsqlBatchCommand(Clients) } };
-        await using var batchDisposal = batch.ConfigureAwait(false);
-        var reader = await batch.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var command = Housekeeping.Command(Sql, server);
+        await using var commandDisposal = command.ConfigureAwait(false);
+        var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         await using var readerDisposal = reader.ConfigureAwait(false);
         await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
         var asking = reader.GetInt32(0);
@@ -73,10 +74,9 @@ internal sealed record ServerSurvey
             RoleLimit = LimitAt(reader, 5),
             Backends = [],
         };
-        await reader.NextResultAsync(cancellationToken).ConfigureAwait(false);
         var name = application is null ? null : ApplicationNames.OnServer(application, survey.ServerVersion);
         var backends = ImmutableArray.CreateBuilder<Backend>();
-        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        for (var hasMore = !reader.IsDBNull(Clients); hasMore; hasMore = await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
             backends.Add(BackendAt(reader, asking, survey.IsDirect ? own : null, control.Server, name));
         }
@@ -86,22 +86,22 @@ internal sealed record ServerSurvey
 
     private static Backend BackendAt(NpgsqlDataReader reader, int asking, OwnSessions? own, ServerIdentity? server, string? name)
     {
-        var processId = reader.GetInt32(0);
-        var application = TextAt(reader, 2);
+        var processId = reader.GetInt32(Clients);
+        var application = TextAt(reader, Clients + 2);
         var session = new ServerSession
         {
             ProcessId = processId,
-            Database = TextAt(reader, 1),
+            Database = TextAt(reader, Clients + 1),
             Application = application,
-            Role = TextAt(reader, 3),
-            State = TextAt(reader, 4),
-            StateAge = reader.IsDBNull(5) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(5))),
+            Role = TextAt(reader, Clients + 3),
+            State = TextAt(reader, Clients + 4),
+            StateAge = reader.IsDBNull(Clients + 5) ? null : TimeSpan.FromSeconds(Math.Max(0, reader.GetDouble(Clients + 5))),
             Owner = processId == asking && IsBeside(application) ? SessionOwner.ControlConnection
-                : own?.MayHave(server, processId, reader.IsDBNull(8) ? null : reader.GetInt64(8)) == true ? SessionOwner.ThisPool
+                : own?.MayHave(server, processId, reader.IsDBNull(Clients + 8) ? null : reader.GetInt64(Clients + 8)) == true ? SessionOwner.ThisPool
                 : name is not null && application == name ? SessionOwner.ThisApplication
                 : SessionOwner.Others,
         };
-        return new Backend(session, MomentAt(reader, 6), MomentAt(reader, 7));
+        return new Backend(session, MomentAt(reader, Clients + 6), MomentAt(reader, Clients + 7));
     }
 
     /// <summary>Otherwise one of the pool's own connections asks.</summary>

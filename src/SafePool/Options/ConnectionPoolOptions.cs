@@ -179,9 +179,9 @@ public sealed class ConnectionPoolOptions
         set => _probeAfterIdle = Unfrozen(value);
     }
 
-    /// <summary>Gets or sets after how long without a rent the next ones make sure that what they get is alive.</summary>
+    /// <summary>Gets or sets after how long without a rent or a return the next rents make sure that what they get is alive.</summary>
     /// <value>Default: 1 second. Range: 250 milliseconds to one day; <see cref="Timeout.InfiniteTimeSpan"/> never does.</value>
-    /// <remarks>As many rents as there were idle connections pay one round trip each. A pool that is in use never does.</remarks>
+    /// <remarks>Each connection is asked once, in one round trip of the rent that gets it; one that was leased, after its return. A pool that is in use never does.</remarks>
     public TimeSpan ProbeAfterQuiet
     {
         get => _probeAfterQuiet;

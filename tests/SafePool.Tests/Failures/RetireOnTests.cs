@@ -34,6 +34,25 @@ public sealed class RetireOnTests
         Assert.Contains("RetireOn", line.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Each host has a data source with a name of its own, and all are this pool's.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Command_FailsAtOneOfSeveralHosts_IsHeardOf(int host)
+    {
+        await using var server = await PoolOnServer.CreateAsync(
+            options => options.RetireOn.Add("AP001"),
+            text => text.Host = (host == 0 ? "127.0.0.1:{0},127.0.0.1:1" : "127.0.0.1:1,127.0.0.1:{0}").Replace("{0}", $"{text.Port}", StringComparison.Ordinal));
+        await server.Pool.FillAsync(3, Cancellation);
+        var sessions = await server.SessionsAsync();
+
+        await FailAsync(server, "AP001");
+        await server.Pool.FillAsync(3, Cancellation);
+
+        await server.SessionsBecomeAsync(3);
+        Assert.Empty(sessions.Intersect(await server.SessionsAsync()));
+    }
+
     [Fact]
     public async Task Command_FailsWithAnotherState_RetiresNothing()
     {

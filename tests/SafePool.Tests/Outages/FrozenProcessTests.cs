@@ -44,22 +44,33 @@ public sealed class FrozenProcessTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(4)]
-    public async Task StoppedWhileItsSessionsEnd_TheFirstRequestsAreServed(int connections)
+    [InlineData(1, "idle")]
+    [InlineData(4, "idle")]
+    [InlineData(4, "held")]
+    public async Task StoppedWhileItsSessionsEnd_TheFirstRequestsAreServed(int connections, string meanwhile)
     {
         var name = $"frozen {Guid.NewGuid():N}";
-        using var process = await StartAsync(name, $"{connections}");
+        using var process = await (meanwhile == "idle" ? StartAsync(name, $"{connections}") : StartAsync(name, $"{connections}", meanwhile));
         await using var registration = Cancellation.Register(process.Kill);
-        Assert.Equal("idle", await SaidAsync(process));
+        Assert.Equal(meanwhile, await SaidAsync(process));
 
         await SignalAsync("STOP", process);
         var outside = await Outside.OfSharedServerAsync();
         Assert.Equal(connections, await outside.AskAsync<long>(
             $"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{name}'"));
         await OutageKit.PassAsync(TimeSpan.FromSeconds(1.5), Cancellation);
-        await process.StandardInput.WriteLineAsync();
-        await SignalAsync("CONT", process);
+        if (meanwhile == "idle")
+        {
+            await process.StandardInput.WriteLineAsync();
+            await SignalAsync("CONT", process);
+        }
+        else
+        {
+            // The timer notices before any lease comes back.
+            await SignalAsync("CONT", process);
+            await OutageKit.PassAsync(TimeSpan.FromSeconds(1), Cancellation);
+            await process.StandardInput.WriteLineAsync();
+        }
 
         Assert.Equal("served", await SaidAsync(process));
         await process.WaitForExitAsync(Cancellation);

@@ -1,8 +1,11 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
+using System.Text.RegularExpressions;
 using Npgsql;
 using SafePool.Tests.Integration;
+using SafePool.Tests.Operations;
 using SafePool.Tests.Outages;
 using Xunit;
 
@@ -10,7 +13,7 @@ namespace SafePool.Tests.Telemetry;
 
 /// <summary>What the pool does on its own account is in nobody's traces, and its data sources have names.</summary>
 [Collection("Telemetry")]
-public sealed class HousekeepingTests
+public sealed partial class HousekeepingTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
@@ -62,6 +65,42 @@ public sealed class HousekeepingTests
         Assert.Equal(["SELECT pg_sleep(30)"], spans.Queries);
     }
 
+    /// <summary>There is no room for the control connection, so the pool asks over one of its own, under the eyes of the user's listener.</summary>
+    [Fact]
+    public async Task ReportAndTermination_OverAnIdleConnection_HaveNoSpan()
+    {
+        var shared = await Outside.SharedServerAsync();
+        await using var own = await OwnRole.CreateAsync(shared);
+        await using var strangers = new Strangers(shared);
+        var victim = Strangers.Name("victim");
+        await strangers.IdleAsync(victim, own.Use);
+        await using var server = await PoolOnServer.CreateAsync(options => (options.Name, options.MinSize, options.WatchServer) = ("reporting", 1, false), own.Use);
+        await server.Pool.WarmUpAsync(Cancellation);
+        await own.LimitAsync("ROLE", 1);
+        using var spans = new DriverSpans("reporting");
+
+        var report = await server.Pool.GetServerReportAsync(Cancellation);
+        var termination = await server.Pool.TerminateIdleSessionsAsync(TimeSpan.Zero, victim, dryRun: false, cancellationToken: Cancellation);
+
+        Assert.DoesNotContain(report.Sessions, session => session.Owner == SessionOwner.ControlConnection);
+        Assert.Equal(1, termination.Terminated);
+        Assert.Empty(spans.Queries);
+    }
+
+    /// <summary>A command without the mark has a span wherever it goes over a connection of the pool, and a batch cannot be marked.</summary>
+    [Fact]
+    public void CommandsOfThePool_AreAllMarked()
+    {
+        string[] users = ["Lease.cs", "Housekeeping.cs"];
+        var unmarked = Directory.EnumerateFiles(Sources(), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal) && !users.Contains(Path.GetFileName(file)))
+            .SelectMany(file => File.ReadLines(file)
+                .Where(line => !line.TrimStart().StartsWith("//", StringComparison.Ordinal) && UnmarkedCommand().IsMatch(line))
+                .Select(line => $"{Path.GetFileName(file)}: {line.Trim()}"));
+
+        Assert.Empty(unmarked);
+    }
+
     [Fact]
     public async Task Filter_OfAUser_StillWorksAndCanAskWhatIsOurs()
     {
@@ -100,6 +139,19 @@ public sealed class HousekeepingTests
         Assert.DoesNotContain(limits.Keys, name => name.Contains(server.ApplicationName, StringComparison.Ordinal));
     }
 
+    /// <summary>Each host has a data source of its own, and so a limit.</summary>
+    [Fact]
+    public async Task MeterOfNpgsql_OfAPoolWithSeveralHosts_HasANameForEach()
+    {
+        await using var pool = ConnectionPool.Create("Host=first,second:6000;Database=spread", options => (options.Name, options.MaxSize) = ("spread", 7));
+        await using var twin = ConnectionPool.Create("Host=first,second:6000;Database=spread", options => (options.Name, options.MaxSize) = ("spread", 9));
+
+        var limits = DriverLimits().Where(limit => limit.Key.StartsWith("spread", StringComparison.Ordinal)).OrderBy(limit => limit.Key, StringComparer.Ordinal);
+
+        Assert.Equal(["spread first:5432 17", "spread second:6000 17", "spread-2 first:5432 19", "spread-2 second:6000 19"], limits.Select(limit => $"{limit.Key} {limit.Value}"));
+        Assert.Equal("spread", pool.Name);
+    }
+
     [Fact]
     public async Task Reconfigure_BeyondWhatNpgsqlHasRoomFor_MakesRoom()
     {
@@ -117,6 +169,11 @@ public sealed class HousekeepingTests
         await server.SessionsBecomeAsync(30);
         Assert.Equal(40, DriverLimits()["grown"]);
     }
+
+    private static string Sources([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", "src", "SafePool");
+
+    [GeneratedRegex(@"new Npgsql(Command|Batch|BatchCommand)\b|\.Create(Command|Batch)\(")]
+    private static partial Regex UnmarkedCommand();
 
     private static Dictionary<string, int> DriverLimits()
     {
