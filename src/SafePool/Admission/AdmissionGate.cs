@@ -264,12 +264,12 @@ internal sealed partial class AdmissionGate
         }
     }
 
-    /// <summary>When the budget of the first waiter ends; null when nobody waits.</summary>
-    public long? FirstDeadline()
+    /// <summary>When the first budget ends of all who wait, whoever came first; null when nobody waits. Looks through the queue.</summary>
+    public long? EarliestDeadline()
     {
         lock (_gate)
         {
-            return _queue.First?.Deadline;
+            return _queue.EarliestDeadline();
         }
     }
 

@@ -18,7 +18,7 @@ internal enum AdmissionOutcome
     /// <summary>The queue was full.</summary>
     Rejected,
 
-    /// <summary>Its waiting closed a circle in which everybody waits for everybody.</summary>
+    /// <summary>Everybody waited for everybody, and nothing moved.</summary>
     Deadlocked,
 
     /// <summary>An open failed on the request's behalf; <see cref="AdmissionResult.Error"/> says how.</summary>

@@ -106,6 +106,18 @@ internal sealed class WaiterQueue
         return until ?? (IReadOnlyList<Waiter>)[];
     }
 
+    /// <summary>When the first of their budgets ends; null when nobody waits.</summary>
+    public long? EarliestDeadline()
+    {
+        long? earliest = null;
+        for (var waiter = _first; waiter is not null; waiter = waiter.Next)
+        {
+            earliest = waiter.Deadline >= earliest ? earliest : waiter.Deadline;
+        }
+
+        return earliest;
+    }
+
     /// <summary>Something about each, in order, of the first <paramref name="most"/>.</summary>
     public T[] Select<T>(Func<Waiter, T> of, int most)
     {

@@ -65,7 +65,7 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     public void ReturnAfter(LeaseSlot slot, Task<bool> look)
     {
         var lease = new ClosingLease(slot);
-        _ = SettleAsync(slot, lease, CloseAsync()).AsTask();
+        _ = SettleAsync(slot, lease, CloseAsync(), blocking: false).AsTask();
 
         async Task<CloseOutcome> CloseAsync()
         {
@@ -118,6 +118,11 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     /// <summary>Waits for a close that never fails, but only so long.</summary>
     private ValueTask SettleAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing, bool blocking)
     {
+        if (!closing.IsCompleted)
+        {
+            slot.NoteAsked();
+        }
+
         if (!blocking)
         {
             return SettleAsync(slot, lease, closing);
@@ -162,10 +167,16 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     }
 
     private async Task QuarantineAsync(LeaseSlot slot, ClosingLease lease, Task<CloseOutcome> closing)
-        => Conclude(slot, await _quarantine.HoldAsync(slot, lease, closing).ConfigureAwait(false));
+    {
+        // From here on it counts as quarantined.
+        slot.NoteAnswered();
+        Conclude(slot, await _quarantine.HoldAsync(slot, lease, closing).ConfigureAwait(false));
+    }
 
     private void Conclude(LeaseSlot slot, CloseOutcome outcome)
     {
+        slot.NoteAnswered();
+
         // The first of a generation retires the others; those that broke in the same outage find it done.
         if (outcome == CloseOutcome.Broken && opener.TryRetireWith(slot))
         {

@@ -12,6 +12,9 @@ internal sealed class HookCall(string name, long begunAt, CancellationToken toke
 
     public long BegunAt => begunAt;
 
+    /// <summary>Whether a place that has a connection waits for it; an open does otherwise.</summary>
+    public bool KeepsPlace => name != nameof(ConnectionPoolOptions.PhysicalConnectionOpened);
+
     public bool IsAwaited => !token.IsCancellationRequested;
 
     /// <summary>Whether a rent that was made within it waits for a lease of the same pool.</summary>

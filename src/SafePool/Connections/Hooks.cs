@@ -10,6 +10,7 @@ internal sealed class Hooks(PoolClock clock)
 {
     private readonly ConcurrentDictionary<HookCall, byte> _running = new();
     private readonly AsyncLocal<HookCall?> _current = new();
+    private readonly HookTimes _times = new(clock);
     private volatile bool _wasAnyRun;
 
     /// <summary>The hook within which the caller runs; null outside of one.</summary>
@@ -17,6 +18,9 @@ internal sealed class Hooks(PoolClock clock)
 
     /// <summary>The hooks that run now, and that somebody waits for.</summary>
     public IEnumerable<HookCall> Running => _running.Keys.Where(call => call.IsAwaited);
+
+    /// <inheritdoc cref="HookTimes.Read"/>
+    public HookShare? Share(TimeSpan within, int places) => _wasAnyRun ? _times.Read(within, Running, places) : null;
 
     /// <param name="hook">The hook.</param>
     /// <param name="name">Its option.</param>
@@ -115,6 +119,10 @@ internal sealed class Hooks(PoolClock clock)
         finally
         {
             _running.TryRemove(call, out _);
+            if (call is { KeepsPlace: true, IsAwaited: true })
+            {
+                _times.Note(call.Name, call.BegunAt, clock.Exact);
+            }
         }
     }
 }

@@ -30,7 +30,9 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
         }
 
         var wasBusy = sample.IsBusy;
-        sample.IsBusy = IsBusy(StateOf(slot));
+        var state = StateOf(slot);
+        sample.IsBusy = IsBusy(state);
+        sample.LastRanAt = (state & ConnectionState.Executing) != 0 ? clock.Exact : sample.LastRanAt;
         sample.Looks++;
         if (sample.IsBusy)
         {
@@ -56,7 +58,8 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
             ActivityOf(state, slot.LastTransaction),
             IsBusy(state) ? TimeSpan.Zero : clock.RunningSince(quietSince),
             IsBusy(state) && sample.IsBusy ? clock.RunningSince(Math.Max(sample.BusySince, slot.UsedAt)) : TimeSpan.Zero,
-            sample.Looks == 0 ? 0 : (double)sample.BusyLooks / sample.Looks);
+            sample.Looks == 0 ? 0 : (double)sample.BusyLooks / sample.Looks,
+            Math.Max(slot.UsedAt, sample.LastRanAt));
     }
 
     private ConnectionState StateOf(LeaseSlot slot)
@@ -74,6 +77,7 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
     {
         public long LeaseId;
         public long LastBusyAt;
+        public long LastRanAt;
         public long BusySince;
         public bool IsBusy;
         public int Looks;
@@ -87,4 +91,5 @@ internal sealed class ActivitySampler(LeaseLedger ledger, IConnectionSource sour
 /// still.</param>
 /// <param name="BusyFor">For how long every look has found it at work, without a use of the lease in between.</param>
 /// <param name="BusyShare">The share of looks that did.</param>
-internal readonly record struct Observation(LeaseActivity Activity, TimeSpan QuietFor, TimeSpan BusyFor, double BusyShare);
+/// <param name="WorkedAt">When it was last asked for its connection, or seen to run a command: somebody did that. An open reader proves nobody.</param>
+internal readonly record struct Observation(LeaseActivity Activity, TimeSpan QuietFor, TimeSpan BusyFor, double BusyShare, long WorkedAt);

@@ -54,6 +54,7 @@ internal sealed class Holders(LeaseLedger ledger, ActivitySampler sampler, Backe
             QuietFor = QuietFor(seen, backend),
             BusyFor = backend is { State: "active", QueryAge: { } age } && age < seen.BusyFor ? age : seen.BusyFor,
             BusyShare = seen.BusyShare,
+            WorkedAt = seen.WorkedAt,
             BackendProcessId = ProcessIdOf(slot.Connection),
             TraceId = slot.Trace?.TraceId.ToHexString(),
             Backend = backend,

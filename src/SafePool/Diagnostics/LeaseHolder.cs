@@ -58,6 +58,9 @@ public sealed record LeaseHolder
     /// <summary>The share of looks at which something ran; 0 without any look.</summary>
     internal double BusyShare { get; init; }
 
+    /// <summary>When somebody last did something with it, as a timestamp of the pool's clock.</summary>
+    internal long WorkedAt { get; init; } = long.MinValue;
+
     /// <summary>The collector has found that its copies are gone.</summary>
     internal bool IsLost { get; init; }
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using SafePool.Admission;
+using SafePool.Connections;
 
 namespace SafePool.Diagnostics;
 
@@ -17,13 +18,19 @@ internal sealed record PoolFacts
     /// <summary>Where most of them wait; null when that is not known, without <see cref="LeakOptions.NestedRents"/>.</summary>
     public string? InnerSite { get; init; }
 
-    /// <summary>The flow of the rent that failed closed the circle: every holder waits.</summary>
+    /// <summary>Every holder waits, and nothing has moved for long: the rent that failed gave way.</summary>
     public bool IsDeadlock { get; init; }
 
     public OpenFacts Opens { get; init; } = new();
 
     /// <summary>The user's hooks that run at this moment.</summary>
     public ImmutableArray<HookFacts> Hooks { get; init; } = [];
+
+    /// <summary>How much of the places' time hooks have taken lately; null for nothing.</summary>
+    public HookShare? HookShare { get; init; }
+
+    /// <summary>For how long places without a lease have waited for the server's answer: on their way back, or to their next lease. Hooks of a return are among them.</summary>
+    public ImmutableArray<TimeSpan> Unanswered { get; init; } = [];
 
     /// <summary>What one more connection was refused with, while the pool has gone on with fewer than its size since; null when nobody has.</summary>
     public Exception? Refusal { get; init; }

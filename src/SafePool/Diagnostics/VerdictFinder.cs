@@ -16,11 +16,15 @@ namespace SafePool.Diagnostics;
 /// Holds of less than a second tell nothing: at four looks a second they were seen too seldom. Many short commands look like a long one then; only what the server
 /// says of the present one can tell them apart.
 /// </para>
+/// <para>
+/// Places that are leased and have no holder are in a hook, or wait for the server on their way back or to their next lease. Hooks of which no single run is long are told by the time that all runs took together.
+/// </para>
 /// </remarks>
 internal static class VerdictFinder
 {
     private static readonly TimeSpan _telling = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan _look = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan _unanswered = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan _stale = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _recently = TimeSpan.FromSeconds(10);
 
@@ -31,10 +35,15 @@ internal static class VerdictFinder
             return new Diagnosis([VerdictSentences.Explain(PoolVerdict.NestedRents, facts.Holders.Length, facts.Holders, facts)]);
         }
 
+        // Where hooks take most of the time, leases that were met in between are no sign of too small a pool.
+        var inHooks = facts.Holders.Where(holder => IsTakenByHooks(facts) && CauseOf(holder, facts) == PoolVerdict.Undersized).ToImmutableArray();
+        var hooks = OfPlacesInHooks(facts, inHooks.Length);
         var evidence = facts.Holders
+            .Except(inHooks)
             .GroupBy(holder => CauseOf(holder, facts))
             .Select(cause => (Verdict: cause.Key, Places: cause.Count(), Holders: cause.ToImmutableArray()))
-            .Append(OfPlacesInHooks(facts))
+            .Append(hooks)
+            .Append(OfPlacesWithoutAnswer(facts, Unheld(facts) + inHooks.Length - hooks.Places))
             .Append(OfPlacesWithoutConnection(facts))
             .Append((Verdict: PoolVerdict.ThreadPoolStarvation, Places: 0, Holders: []))
             .GroupBy(cause => cause.Verdict)
@@ -58,6 +67,9 @@ internal static class VerdictFinder
     public static IEnumerable<HookFacts> LongHooks(PoolFacts facts)
         => facts.Hooks.Where(hook => hook.Name != nameof(ConnectionPoolOptions.PhysicalConnectionOpened) && (hook.IsRenting || hook.For >= _look));
 
+    /// <summary>The places without a lease that have waited for the server for too long.</summary>
+    public static IEnumerable<TimeSpan> LongUnanswered(PoolFacts facts) => facts.Unanswered.Where(time => time >= _unanswered);
+
     /// <summary>The hook that keeps an open from its end.</summary>
     public static HookFacts? OpeningHook(PoolFacts facts)
         => facts.Hooks
@@ -67,13 +79,15 @@ internal static class VerdictFinder
 
     private static PoolVerdict CauseOf(LeaseHolder holder, PoolFacts facts)
     {
+        // Who runs a command does not wait for a lease, whoever of its trace does.
+        var isWaiting = facts.WaitingHolders.Contains(holder.LeaseId) && holder.Activity != LeaseActivity.Running;
         if (holder.IsLost || holder.QuietFor >= holder.Threshold)
         {
             // Quiet because it waits for a second lease: that is not a leak, whatever the threshold.
-            return facts.WaitingHolders.Contains(holder.LeaseId) && !holder.IsLost ? PoolVerdict.NestedRents : PoolVerdict.Leak;
+            return isWaiting && !holder.IsLost ? PoolVerdict.NestedRents : PoolVerdict.Leak;
         }
 
-        if (facts.WaitingHolders.Contains(holder.LeaseId))
+        if (isWaiting)
         {
             return PoolVerdict.NestedRents;
         }
@@ -118,12 +132,29 @@ internal static class VerdictFinder
     }
 
     /// <summary>Places whose lease has not begun, or has ended, because a hook is at work: one that rents waits for another lease, any other keeps the connection idle.</summary>
-    private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesInHooks(PoolFacts facts)
+    /// <param name="facts">The facts.</param>
+    /// <param name="between">Leases that say nothing, met between two hooks.</param>
+    private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesInHooks(PoolFacts facts, int between)
     {
         var hooks = LongHooks(facts).ToArray();
-        var places = Math.Min(hooks.Length, Math.Max(0, facts.Counts.Leased - facts.Holders.Length));
+        var places = IsTakenByHooks(facts) ? Unheld(facts) + between : Math.Min(hooks.Length, Unheld(facts));
         return (hooks.Any(hook => hook.IsRenting) ? PoolVerdict.NestedRents : PoolVerdict.IdleHolders, places, []);
     }
+
+    /// <summary>Places whose connection has something to say to the server before its next lease, and gets no answer.</summary>
+    private static (PoolVerdict Verdict, int Places, ImmutableArray<LeaseHolder> Holders) OfPlacesWithoutAnswer(PoolFacts facts, int most)
+    {
+        // A return that is in its hook waits for that.
+        var returning = facts.Hooks.Count(hook => hook.Name == nameof(ConnectionPoolOptions.LeaseReturning));
+        var verdict = facts.Threads.IsStarved ? PoolVerdict.ThreadPoolStarvation : PoolVerdict.ServerUnreachable;
+        return (verdict, Math.Clamp(LongUnanswered(facts).Count() - returning, 0, most), []);
+    }
+
+    /// <summary>No run of a hook need be long: together they took half of the places' time, or more.</summary>
+    private static bool IsTakenByHooks(PoolFacts facts) => facts.HookShare is { Share: >= 0.5 } && !facts.Threads.IsStarved;
+
+    /// <summary>How many places are leased, as the gate counts, and have no lease: it has not begun yet, or has ended.</summary>
+    private static int Unheld(PoolFacts facts) => Math.Max(0, facts.Counts.Leased - facts.Holders.Length);
 
     private static bool IsHeldUpByHook(PoolFacts facts)
         => OpeningHook(facts) is not null || facts.Opens.LastError is { InnerException: HookTimeoutException };

@@ -50,7 +50,8 @@ internal static class VerdictSentences
         if (holders.IsEmpty)
         {
             var hooks = VerdictFinder.LongHooks(facts).ToArray();
-            return ($"{InHooks(hooks)} not ended.", $"Do in {hooks[0].Name} only what the session needs, and heed its token.");
+            var (name, said) = hooks.Length > 0 ? (hooks[0].Name, $"{InHooks(hooks)} not ended.") : (facts.HookShare!.Value.Name, InHooks(facts.HookShare.Value));
+            return (said, $"Do in {name} only what the session needs, and heed its token.");
         }
 
         var transactions = InTransaction(holders);
@@ -79,7 +80,7 @@ internal static class VerdictSentences
         }
 
         var inner = facts.InnerSite is { } site ? $" at {site}" : "";
-        var deadlock = facts.IsDeadlock ? ": a deadlock, so this rent failed at once" : "";
+        var deadlock = facts.IsDeadlock ? ": a deadlock, as nothing has moved on any of them for long, so this rent did not wait out its budget" : "";
         var where = facts.InnerSite is null ? " (NestedRents = Warn shows where)" : "";
         return (
             $"{Crowd(holders)} by flows that are waiting for another lease{inner}{deadlock}.",
@@ -121,8 +122,25 @@ internal static class VerdictSentences
             1 => "1 connection does not answer and cannot be closed. ",
             var quarantined => $"{Number(quarantined)} connections do not answer and cannot be closed. ",
         };
-        return ((stuck + opens + dying).TrimEnd(), remedy);
+        return ((stuck + Unanswered(facts) + opens + dying).TrimEnd(), remedy);
     }
+
+    private static string Unanswered(PoolFacts facts)
+    {
+        var waiting = VerdictFinder.LongUnanswered(facts).ToArray();
+        return waiting.Length switch
+        {
+            0 => "",
+            1 => $"1 connection on its way back, or to its next lease, has waited for the server's answer for {Sentences.Duration(waiting[0])}. ",
+            var several => $"{Number(several)} connections on their way back, or to their next lease, have waited for the server's answer for up to {Sentences.Duration(waiting.Max())}. ",
+        };
+    }
+
+    /// <summary>The same for one that is never at it for long.</summary>
+    private static string InHooks(HookShare share)
+        => string.Create(
+            CultureInfo.InvariantCulture,
+            $"The hook {share.Name} keeps the connections: {share.Share:0 %} of their time in the last {Sentences.Duration(share.Over)} went into hooks.");
 
     /// <summary>Which hook is at it, how often and for how long: up to "have".</summary>
     private static string InHooks(HookFacts[] hooks)
@@ -166,7 +184,7 @@ internal static class VerdictSentences
         if (facts.MeanHold is not { } hold || facts.RentsPerSecond * hold.TotalSeconds < facts.Counts.Size / 2.0)
         {
             return facts.Holders.IsEmpty
-                ? ("Nothing is wrong with the holders.", remedy)
+                ? (OfNobody(facts), remedy)
                 : ($"Nothing is wrong with the holders as far as was seen, and that is too little to say more: the longest lease has been held for {Sentences.Duration(facts.Holders[0].Held)}, rented at {Sentences.Site(facts.Holders[0])}.",
                     $"Look at that line first, and at a wait that is longer; raise MaxSize (now {Number(facts.Counts.Size)}) only if all of its connections are needed.");
         }
@@ -178,6 +196,11 @@ internal static class VerdictSentences
                 $"Nothing is wrong with the holders: {facts.RentsPerSecond:0.#} leases a second, held for {Sentences.Duration(hold)} on average, keep {needed:0} of {facts.Counts.Size} connections busy."),
             remedy);
     }
+
+    private static string OfNobody(PoolFacts facts)
+        => facts.Counts.Leased == 0
+            ? "Nothing is wrong with the holders."
+            : $"There is too little to say more: {Number(facts.Counts.Leased)} of {Number(facts.Counts.Size)} connections were on their way back, or to their next lease, and no other lease was out.";
 
     /// <summary>How many leases were rented at which line, the most common one first.</summary>
     private static string Crowd(ImmutableArray<LeaseHolder> holders)

@@ -18,12 +18,14 @@ namespace SafePool.Leaks;
 /// </para>
 /// <para>
 /// A pool that is full of lost leases makes no garbage, so no collection would come: one is started, in the background, never on a request's
-/// thread, when the pool is full and a lease is overdue or a waiter's time is running out. Two in a row, since a finalizer acts at its
+/// thread, when the pool is full and a lease is overdue or a waiter's time is running out; or somebody's has just run out, as where nobody may wait. Two in a row, since a finalizer acts at its
 /// second run; then pauses grow while nothing is found.
 /// </para>
 /// </remarks>
 internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
 {
+    private const long Never = long.MinValue;
+
     private static readonly TimeSpan _pressing = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan _firstPause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan _longestPause = TimeSpan.FromSeconds(30);
@@ -32,6 +34,8 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
     private readonly List<DroppedLease> _suspects = [];
     private readonly Lock _working = new();
     private long _nextCollection = long.MinValue;
+    private long _refusals;
+    private long _refusedAt = Never;
     private volatile bool _foundSome;
     private bool _secondIsDue;
     private TimeSpan _pause = _firstPause;
@@ -50,8 +54,21 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
     /// <summary>One look at what was reported and suspected, and at whether to start a collection; called by the maintenance loop.</summary>
     public void Check()
     {
+        NoteRefusals();
         Examine();
         CollectIfPressed();
+    }
+
+    /// <summary>Whether a full pool has turned somebody away since the last look.</summary>
+    private void NoteRefusals()
+    {
+        var refusals = parts.Totals.Timeouts + parts.Totals.Rejected;
+        if (refusals != _refusals && parts.Gate.Read().IsFull)
+        {
+            Volatile.Write(ref _refusedAt, parts.Clock.Exact);
+        }
+
+        _refusals = refusals;
     }
 
     private void ExamineSafely()
@@ -77,7 +94,7 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
                 _suspects.Add(new DroppedLease(parts, report.Slot, report.LeaseId));
             }
 
-            var isPressing = IsPressing();
+            var isPressing = _suspects.Count > 0 && IsPressing();
             for (var i = _suspects.Count - 1; i >= 0; i--)
             {
                 var suspect = _suspects[i];
@@ -140,13 +157,13 @@ internal sealed class DroppedLeases(PoolParts parts, Reclaimer reclaimer)
 
     private bool IsPressing()
     {
-        if (parts.Exhaustion.IsTripped)
+        // Who fails at once does not wait.
+        if (parts.Exhaustion.IsTripped || (Volatile.Read(ref _refusedAt) is var refusedAt and not Never && parts.Clock.Since(refusedAt) < _pressing))
         {
-            // Callers fail at once, so none of them waits.
             return true;
         }
 
-        if (parts.Gate.FirstDeadline() is not { } deadline || deadline == long.MaxValue)
+        if (parts.Gate.EarliestDeadline() is not { } deadline || deadline == long.MaxValue)
         {
             return false;
         }

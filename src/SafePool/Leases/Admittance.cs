@@ -15,18 +15,18 @@ internal sealed class Admittance
     private readonly PoolParts _parts;
     private readonly ConnectionOpener _opener;
     private readonly EnlistedPlaces _enlisted;
-    private readonly NestedRents? _nested;
+    private readonly Deadlock? _deadlock;
     private readonly ServerWatch _watch;
     private readonly WaitingRoom _room;
     private readonly Action<Waiter> _onQueued;
     private long _waitNotedAt = long.MinValue;
 
-    public Admittance(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted, NestedRents? nested, ServerWatch watch)
+    public Admittance(PoolParts parts, ConnectionOpener opener, EnlistedPlaces enlisted, Deadlock? deadlock, ServerWatch watch)
     {
         _parts = parts;
         _opener = opener;
         _enlisted = enlisted;
-        _nested = nested;
+        _deadlock = deadlock;
         _watch = watch;
         _room = new WaitingRoom(parts.Gate, parts.Clock);
         _onQueued = OnQueued;
@@ -60,15 +60,12 @@ internal sealed class Admittance
     /// <inheritdoc cref="WaitingRoom.ArmNear"/>
     public void ArmNear() => _room.ArmNear();
 
-    /// <summary>Looks again for a deadlock that was there when its last rent came, but could not be proven, or has come about since: a place was in the pool's own hands in that moment, or has gone with its lease. Called at every tick.</summary>
+    /// <summary>Ends a rent that waits for leases which wait for it, as far as can be seen. Called at every tick, where flows are followed.</summary>
     public void LookForDeadlock()
     {
-        if (_nested is not null
-            && _parts.Gate.WaitingUntil(long.MaxValue).LastOrDefault(waiter => waiter.Who is RentFlow flow && flow.NearestHolding() is not null) is { Who: RentFlow newest } last
-            && _nested.IsDeadlock(newest)
-            && last.Who == newest)
+        if (_deadlock?.Look() is { } last && last.Rent.Who == last.Flow)
         {
-            _parts.Gate.TryLeave(last, AdmissionOutcome.Deadlocked);
+            _parts.Gate.TryLeave(last.Rent, AdmissionOutcome.Deadlocked);
         }
     }
 
@@ -104,10 +101,6 @@ internal sealed class Admittance
 
         _parts.Totals.CountWait();
         NoteWait();
-        if (_nested is not null && waiter.Who is RentFlow flow && _nested.IsDeadlock(flow))
-        {
-            _parts.Gate.TryLeave(waiter, AdmissionOutcome.Deadlocked);
-        }
     }
 
     /// <summary>Once a tick: in a pool that is always full waits alone would fill the recorder within milliseconds.</summary>

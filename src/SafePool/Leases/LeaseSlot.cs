@@ -31,6 +31,7 @@ internal sealed class LeaseSlot
     private Tenancy _present = Tenancy.Ring(Remembered);
     private uint _turn;
     private long _sampledAt = Never;
+    private long _askedAt = Never;
     private long _leaseId;
     private long _lastLeaseId;
 
@@ -180,6 +181,20 @@ internal sealed class LeaseSlot
 
         NoteUse();
     }
+
+    /// <summary>For how long the place has waited for the server, without a lease: on its way back, or to its next one. Null when it does not.</summary>
+    public TimeSpan? UnansweredFor => Volatile.Read(ref _askedAt) is var asked and not Never ? _clock.RunningSince(asked) : null;
+
+    /// <summary>From now on the place waits for the server; as before, if it did. Only its holder may say so.</summary>
+    public void NoteAsked()
+    {
+        if (Volatile.Read(ref _askedAt) == Never)
+        {
+            Volatile.Write(ref _askedAt, _clock.Exact);
+        }
+    }
+
+    public void NoteAnswered() => Volatile.Write(ref _askedAt, Never);
 
     /// <summary>Ends a lease; true for exactly one caller per lease, who then holds the place.</summary>
     public bool TrySettle(long id) => id != 0 && Interlocked.CompareExchange(ref _leaseId, 0, id) == id;

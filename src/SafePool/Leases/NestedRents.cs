@@ -4,7 +4,7 @@ using SafePool.Telemetry;
 
 namespace SafePool.Leases;
 
-/// <summary>Finds rents that are made while the same flow holds a lease, and the deadlock in which every holder waits for another one.</summary>
+/// <summary>Finds rents that are made while the same flow holds a lease.</summary>
 /// <remarks>
 /// A rent is noted in an <see cref="AsyncLocal{T}"/> of the pool, in the caller's own context: so <see cref="Enter"/> must run before the first await. What has ended
 /// is forgotten when the next rent is noted, so a loop of rents makes no chain. Nothing here refers to a <see cref="LeaseHandle"/>.
@@ -29,32 +29,6 @@ internal sealed class NestedRents(PoolParts parts)
 
         _current.Value = flow;
         return flow;
-    }
-
-    /// <summary>Whether every lease is held by a flow that waits for another one while nothing runs for it: then none will ever be returned.</summary>
-    public bool IsDeadlock(RentFlow newest)
-    {
-        if (newest.NearestHolding() is null || parts.Gate.Read() is not { IsFull: true, Quarantined: 0, Leased: var held })
-        {
-            return false;
-        }
-
-        var waiting = parts.Gate.Waiting().OfType<RentFlow>().SelectMany(flow => flow.HeldLeases()).ToHashSet();
-        foreach (var slot in parts.Ledger.Slots)
-        {
-            if (slot.LeaseId is var id and not 0)
-            {
-                if (!waiting.Contains(id) || parts.Holders.Describe(slot, id).IsBusy)
-                {
-                    return false;
-                }
-
-                held--;
-            }
-        }
-
-        // What is held without a lease comes back by itself.
-        return held == 0;
     }
 
     private void Object(RentFlow inner, RentFlow outer)

@@ -95,6 +95,11 @@ internal sealed class PendingRent : Waiter, IValueTaskSource<Lease>, IValueTaskS
         (Hook = parts.Hooks.Current)?.NoteRent(1);
         Begun = parts.Clock.Exact;
         Patience = Options?.AcquireTimeout ?? parts.Settings.AcquireTimeout;
+        if (who is RentFlow flow)
+        {
+            flow.BegunAt = Begun;
+        }
+
         Prepare(parts.Gate, blocking, parts.Clock.After(Begun, Patience), who);
     }
 

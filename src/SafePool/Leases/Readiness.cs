@@ -53,9 +53,11 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
         async ValueTask<bool> AwaitAsync(Task saying)
         {
             slot.Prepare(site: default, options: null);
+            slot.NoteAsked();
             try
             {
                 await (blocking || deadline == long.MaxValue ? saying : saying.WaitAsync(Left(deadline), parts.Time, cancellationToken)).ConfigureAwait(false);
+                slot.NoteAnswered();
                 return true;
             }
             catch (Exception) when (!saying.IsCompleted || saying.IsCompletedSuccessfully)
@@ -122,6 +124,7 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
     {
         // What nobody has rented yet: should it be given up here, there is no line to name.
         slot.Prepare(site: default, options: null);
+        slot.NoteAsked();
         var left = deadline == long.MaxValue ? TimeSpan.MaxValue : Left(deadline);
         var isSilence = left > PoolSettings.ReturnPatience;
         var patience = isSilence ? PoolSettings.ReturnPatience : left;
@@ -131,6 +134,7 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
             {
                 if (await look.ConfigureAwait(false))
                 {
+                    slot.NoteAnswered();
                     return true;
                 }
 

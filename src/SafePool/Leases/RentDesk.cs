@@ -37,7 +37,7 @@ internal sealed class RentDesk
         _enlisted = enlisted;
         _refusals = refusals;
         _nested = parts.Settings.Leaks.NestedRents == NestedRentPolicy.Off ? null : new NestedRents(parts);
-        _admittance = new Admittance(parts, opener, enlisted, _nested, watch);
+        _admittance = new Admittance(parts, opener, enlisted, _nested is null ? null : new Deadlock(parts), watch);
         _issuer = new LeaseIssuer(parts, resting, opener, returner, enlisted);
         _rents = new DefaultObjectPool<PendingRent>(new Policy(this), MostAtRest);
     }

@@ -31,6 +31,9 @@ internal sealed class RentFlow(RentFlow? outer, RentSite site, Activity? trace)
     /// <summary>The activity in which it was made, where tracing is on: it tells what a flow cannot, when the rent was made in a helper whose context ended with it.</summary>
     public Activity? Trace { get; } = trace;
 
+    /// <summary>When it was made, by the exact clock.</summary>
+    public long BegunAt { get; set; }
+
     /// <summary>It waits, or its lease is out.</summary>
     public bool IsAlive => !_isOver && (_slot is null || IsOut);
 

@@ -25,7 +25,7 @@ internal sealed class Upkeep(
     ServerWatch watch,
     QuietTime quiet)
 {
-    // After this long in the queue, or a quarter of its budget, the first waiter is worth a question to the server.
+    // After this long in the queue, or a quarter of its budget, a waiter is worth a question to the server.
     private static readonly TimeSpan _longWait = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan _longestSleep = TimeSpan.FromSeconds(30);
@@ -96,7 +96,7 @@ internal sealed class Upkeep(
 
         // What held opens back (a full server) may have passed.
         opener.Pump();
-        if (parts.Inspector.IsEnabled && HasWaitedLong(parts.Gate.FirstDeadline()))
+        if (parts.Inspector.IsEnabled && HasWaitedLong(parts.Gate.EarliestDeadline()))
         {
             // So that the answer is there before the first caller's time is up.
             parts.Inspector.Ask();

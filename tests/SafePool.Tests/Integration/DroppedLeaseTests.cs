@@ -133,6 +133,40 @@ public sealed class DroppedLeaseTests
         await server.SessionsBecomeAsync(1);
     }
 
+    /// <summary>A job that has all the time in the world stands in the queue first.</summary>
+    [Fact]
+    [Trait("Conformance", "90")]
+    public async Task RentAsync_APatientOneStandsBeforeIt_HealsWithinOneBudget()
+    {
+        await using var server = await CreateAsync(maxSize: 2, acquireTimeout: 5);
+        DropInTheMiddle(server.Pool, "reader");
+        DropInTheMiddle(server.Pool, "reader");
+        var job = server.Pool.RentAsync(new RentOptions { AcquireTimeout = TimeSpan.FromMinutes(10) }, Cancellation).AsTask();
+
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        await using var ofTheJob = await job;
+
+        Assert.Equal((2L, 0L), (server.Snapshot.TotalReclaimed, server.Snapshot.TotalTimeouts));
+    }
+
+    [Fact]
+    [Trait("Conformance", "90")]
+    public async Task RentAsync_NobodyMayWait_HealsAllTheSame()
+    {
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.MaxWaiters) = (1, 0));
+        DropInTheMiddle(server.Pool, "reader");
+
+        await Eventually.True(
+            async () =>
+            {
+                await using var outcome = await server.Pool.TryRentAsync(cancellationToken: Cancellation);
+                return outcome.Succeeded;
+            },
+            "one is not rejected");
+
+        Assert.Equal(1L, server.Snapshot.TotalReclaimed);
+    }
+
     /// <summary>The lease is lost, its reader is not: it goes on for longer than callers have time, and comes to its end. All of its rows are in the buffer from the start.</summary>
     [Fact]
     public async Task RentAsync_AReaderOfADroppedLeaseIsReadOn_DoesNotDisturbIt()

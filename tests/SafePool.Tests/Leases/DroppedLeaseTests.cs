@@ -77,6 +77,50 @@ public sealed class DroppedLeaseTests
         Assert.Equal(2, scripted.Source.NumberOf(lease.Connection));
     }
 
+    /// <summary>One with much time, or all of it, stands before one with little.</summary>
+    [Theory]
+    [InlineData(600)]
+    [InlineData(-0.001)]
+    public async Task RentAsync_APatientOneStandsBeforeIt_IsServedBeforeItsBudgetEnds(double patience)
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.AcquireTimeout) = (2, TimeSpan.FromSeconds(5)));
+        RentAndDrop(scripted, use: true);
+        RentAndDrop(scripted, use: true);
+        var patient = scripted.BeginRent(TimeSpan.FromSeconds(patience));
+        var ordinary = scripted.BeginRent();
+        Collect();
+        Collect();
+
+        scripted.Tick(7);
+        Assert.Equal(2, scripted.Snapshot.Waiting);
+        scripted.Tick(9);
+        await scripted.UntilAsync(pool => pool.Waiting == 0);
+
+        await (await patient).DisposeAsync();
+        await (await ordinary).DisposeAsync();
+        Assert.Equal((2L, 0L), (scripted.Snapshot.TotalReclaimed, scripted.Snapshot.TotalTimeouts));
+    }
+
+    /// <summary>Nobody waits where nobody may, or will: those who were turned away have run out of time all the same.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RentAsync_NobodyWaits_ARefusalIsEnoughForTheNext(bool hasNoTime)
+    {
+        await using var scripted = ScriptedPool.Create(options => (options.MaxSize, options.MaxWaiters) = (1, hasNoTime ? 10 : 0));
+        RentAndDrop(scripted, use: true);
+        Collect();
+        Collect();
+        scripted.Tick(4);
+        Assert.Equal(1, scripted.Snapshot.Leased);
+
+        await Assert.ThrowsAnyAsync<PoolException>(() => scripted.BeginRent(hasNoTime ? TimeSpan.Zero : null));
+        scripted.Tick(2);
+
+        await scripted.UntilAsync(pool => pool.Leased == 0);
+        Assert.Equal(1, scripted.Snapshot.TotalReclaimed);
+    }
+
     [Fact]
     public async Task Collect_AnotherFinalizerDisposesTheLease_IsAnOrdinaryReturn()
     {

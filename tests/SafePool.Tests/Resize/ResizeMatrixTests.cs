@@ -124,10 +124,10 @@ public sealed class ResizeMatrixTests
         await AssertServesAsync(server, sizes[^1]);
     }
 
-    /// <summary>A deadlock that is proven fails at once, and does not wait for its budget, which is longer than this test has.</summary>
+    /// <summary>A deadlock fails once nothing has moved for a while, and does not wait for its budget, which is longer than this test has.</summary>
     [Theory]
     [MemberData(nameof(Ways))]
-    public async Task NestedRents_ThatWaitForEachOther_FailAtOnce(string way, int[] sizes)
+    public async Task NestedRents_ThatWaitForEachOther_FailEarly(string way, int[] sizes)
     {
         await using var server = await CreateAsync(options =>
         {
@@ -159,7 +159,7 @@ public sealed class ResizeMatrixTests
 
     /// <summary>Not when it comes: then somebody else holds a lease, and waits for nothing. But that one's place goes with it.</summary>
     [Fact]
-    public async Task NestedRent_ThePlaceThatItWaitsForIsGone_FailsAtOnce()
+    public async Task NestedRent_ThePlaceThatItWaitsForIsGone_FailsEarly()
     {
         await using var server = await CreateAsync(options =>
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using SafePool.TestKit;
+using SafePool.Tests.Integration;
 using Xunit;
 
 namespace SafePool.Tests.Verdicts;
@@ -71,7 +72,7 @@ public sealed class NestedVerdictTests
 
     [Fact]
     [Trait("Conformance", "92")]
-    public async Task NestedRents_EveryHolderWaits_FailsOneAtOnceAndTheOthersGoOn()
+    public async Task NestedRents_EveryHolderWaits_FailsOneEarlyAndTheOthersGoOn()
     {
         await using var scene = await Scene.CreateAsync(3, options => options.Leaks.NestedRents = NestedRentPolicy.Warn);
         var ships = Enumerable.Range(0, 3).Select(_ => scene.Service.ShipAsync(Patient)).ToArray();
@@ -113,6 +114,30 @@ public sealed class NestedVerdictTests
         Assert.InRange(error.Waited, TimeSpan.FromSeconds(1.5), Patient);
         Assert.DoesNotContain("deadlock", error.Message, StringComparison.Ordinal);
         Assert.Equal((PoolVerdict.IdleHolders, 1), (error.Diagnosis.Evidence[1].Verdict, error.Diagnosis.Evidence[1].Places));
+    }
+
+    /// <summary>A loop rents a lease for each of its workers, who do something else first. Nobody waits for anybody.</summary>
+    [Fact]
+    public async Task NestedRents_EachLeaseIsHandedToAWorker_IsNoDeadlockAndEachIsServed()
+    {
+        await using var scene = await Scene.CreateAsync(4, options => (options.Leaks.NestedRents, options.AcquireTimeout) = (NestedRentPolicy.Warn, TimeSpan.FromSeconds(10)));
+        var workers = new List<Task>();
+
+        for (var item = 0; item < 9; item++)
+        {
+            var lease = await scene.Pool.RentAsync(TestContext.Current.CancellationToken);
+            workers.Add(Task.Run(() => WorkAsync(lease), CancellationToken.None));
+        }
+
+        await Task.WhenAll(workers);
+        Assert.Equal((0, 0L), (scene.Snapshot.Leased, scene.Snapshot.TotalTimeouts));
+
+        static async Task WorkAsync(Lease lease)
+        {
+            await using var given = lease;
+            await Task.Delay(TimeSpan.FromMilliseconds(500), TimeProvider.System);
+            await given.DoAsync("SELECT 1");
+        }
     }
 
     private static void AssertNested(PoolExhaustedException error, int places)

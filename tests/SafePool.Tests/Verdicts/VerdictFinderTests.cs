@@ -101,15 +101,45 @@ public sealed class VerdictFinderTests
         Assert.Contains("only if all of its connections are needed", evidence.Remedy, StringComparison.Ordinal);
     }
 
+    /// <summary>Who runs a command does not wait for a lease, whatever waits beside it in the same trace.</summary>
+    [Theory]
+    [InlineData(LeaseActivity.Running, PoolVerdict.SlowQueries)]
+    [InlineData(LeaseActivity.Reading, PoolVerdict.NestedRents)]
+    public void Find_AHolderOfATraceThatWaits_IsNestedUnlessItRunsACommand(LeaseActivity activity, PoolVerdict verdict)
+    {
+        var facts = Facts(Busy(1, 3) with { Activity = activity });
+
+        Assert.Equal(verdict, VerdictFinder.Find(facts with { WaitingHolders = [1] }).Verdict);
+    }
+
+    /// <summary>Places without a lease wait for the server; unless nobody is there to take its answer.</summary>
+    [Theory]
+    [InlineData(1, false, PoolVerdict.ServerUnreachable)]
+    [InlineData(1, true, PoolVerdict.ThreadPoolStarvation)]
+    [InlineData(0.1, false, PoolVerdict.Undersized)]
+    public void Find_PlacesWithoutLeaseHaveNoAnswer_ArePutDownToWhoDoesNotAnswer(double seconds, bool isStarved, PoolVerdict verdict)
+    {
+        var facts = Facts() with
+        {
+            Counts = new GateCounts(Idle: 0, Leased: 2, Opening: 0, Quarantined: 0, Waiting: 3) { Size = 2, Limit = 2 },
+            Unanswered = [TimeSpan.FromSeconds(seconds), TimeSpan.FromSeconds(seconds)],
+            Threads = isStarved ? new ThreadFacts { Waiting = 480, Done = 9, Elapsed = TimeSpan.FromSeconds(1.2), Threads = 8 } : new ThreadFacts(),
+        };
+
+        Assert.Equal(verdict, VerdictFinder.Find(facts).Verdict);
+    }
+
     [Fact]
     public void Find_NothingAtAll_IsUndersized() => Assert.Equal(PoolVerdict.Undersized, Find().Verdict);
 
-    private static Diagnosis Find(params LeaseHolder[] holders)
-        => VerdictFinder.Find(new PoolFacts
+    private static Diagnosis Find(params LeaseHolder[] holders) => VerdictFinder.Find(Facts(holders));
+
+    private static PoolFacts Facts(params LeaseHolder[] holders)
+        => new()
         {
             Counts = new GateCounts(Idle: 0, Leased: holders.Length, Opening: 0, Quarantined: 0, Waiting: 3) { Size = holders.Length, Limit = holders.Length },
             Holders = [.. holders],
-        });
+        };
 
     private static LeaseHolder Quiet(long lease, double seconds)
         => new()

@@ -12,7 +12,7 @@ namespace SafePool.Tests.Verdicts;
 internal sealed record Cause(string Name, PoolVerdict Verdict, string Says, Func<Task<PoolException>> FailAsync);
 
 /// <summary>The causes of the matrix in docs/verdicts.md.</summary>
-internal static class VerdictMatrix
+internal static partial class VerdictMatrix
 {
     private static readonly TimeSpan _threshold = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan _patient = TimeSpan.FromSeconds(60);
@@ -57,6 +57,8 @@ internal static class VerdictMatrix
         // Those who hold wait themselves.
         new("A second rent within the first, and flows are followed", PoolVerdict.NestedRents, "(AuditAsync)", () => NestAsync(NestedRentPolicy.Warn, held: 3)),
         new("The same, and one of the holders calls the web", PoolVerdict.NestedRents, "(AuditAsync)", () => NestAsync(NestedRentPolicy.Warn, held: 2, (1, Web))),
+        new("Slow queries of one request, more than the pool has places, and traces are there", PoolVerdict.SlowQueries, Query, OfOneRequestAsync),
+        new("Leases handed to workers that use them and then call the web, and flows are followed", PoolVerdict.IdleHolders, nameof(HandOnAsync), HandOnAsync),
         new("A second rent, and neither flows nor traces are there", PoolVerdict.IdleHolders, Outer, () => NestAsync(NestedRentPolicy.Off, held: 2)),
 
         // The way to the server, and the server.
@@ -65,6 +67,8 @@ internal static class VerdictMatrix
         new("The server accepts and says nothing", PoolVerdict.ServerUnreachable, "The last open failed", SilentServerAsync),
         new("Commands get no answer, and the server is asked", PoolVerdict.ServerUnreachable, "have had no answer", () => NoAnswerAsync(isAsked: true)),
         new("Commands get no answer, and it is not asked", PoolVerdict.SlowQueries, Query, () => NoAnswerAsync(isAsked: false)),
+        new("`DISCARD ALL` of leases that were returned gets no answer", PoolVerdict.ServerUnreachable, "on their way back", () => OfReturnsAsync(isInTransaction: false)),
+        new("`ROLLBACK` of leases that were returned gets no answer", PoolVerdict.ServerUnreachable, "on their way back", () => OfReturnsAsync(isInTransaction: true)),
         new("The server is full, and the pool has none", PoolVerdict.ServerFull, "53300", () => OfFullServerAsync(room: 0, options => options.Breaker.TripAfter = _patient)),
         new("The server is full, and the pool has one", PoolVerdict.ServerFull, "while the pool has 1 of 4", () => OfFullServerAsync(room: 1, Plain, (1, Web))),
         new("The role has a limit", PoolVerdict.ServerFull, "too many connections for role", RoleLimitAsync),
@@ -72,6 +76,8 @@ internal static class VerdictMatrix
         // The hooks.
         new("`LeaseRented` hangs", PoolVerdict.IdleHolders, "The hook LeaseRented", () => OfHookAsync((options, hook) => options.LeaseRented = hook, isReturned: false)),
         new("`LeaseReturning` hangs", PoolVerdict.IdleHolders, "The hook LeaseReturning", () => OfHookAsync((options, hook) => options.LeaseReturning = hook, isReturned: true)),
+        new("`LeaseRented` takes 400 ms, and the work 5 ms", PoolVerdict.IdleHolders, "The hook LeaseRented", () => OfSlowHookAsync((options, hook) => options.LeaseRented = hook)),
+        new("`LeaseReturning` takes 400 ms, and the work 5 ms", PoolVerdict.IdleHolders, "The hook LeaseReturning", () => OfSlowHookAsync((options, hook) => options.LeaseReturning = hook)),
         new("`PhysicalConnectionOpened` hangs", PoolVerdict.SlowConnects, "The hook PhysicalConnectionOpened", () => OfHookAsync((options, hook) => options.PhysicalConnectionOpened = hook, isReturned: false)),
         new("`LeaseRented` rents from its own pool", PoolVerdict.NestedRents, "The hook LeaseRented", () => OfRentingHookAsync((options, hook) => options.LeaseRented = hook)),
         new("`PhysicalConnectionOpened` rents from its own pool", PoolVerdict.SlowConnects, "The hook PhysicalConnectionOpened", () => OfRentingHookAsync((options, hook) => options.PhysicalConnectionOpened = hook)),
