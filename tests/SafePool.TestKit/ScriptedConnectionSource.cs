@@ -31,7 +31,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
 
     public bool TryBeginEnlisting() => false;
 
-    public NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken)
+    public NpgsqlConnection? TryTakeWithin(Transaction transaction, PhysicalConnection? physical, NpgsqlConnection? onto, out bool isBroken)
     {
         isBroken = false;
         return null;
@@ -260,7 +260,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         await end.Task.ConfigureAwait(false);
     }
 
-    public void Clear()
+    public void Clear(bool renews = false)
     {
         lock (_gate)
         {

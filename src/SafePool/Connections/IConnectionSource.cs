@@ -29,10 +29,10 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// When there is none, Npgsql tries one at rest instead and, as the transaction is over, gives it back at once.
     /// </remarks>
     /// <param name="transaction">The transaction.</param>
-    /// <param name="host">Where it is; null where nobody knows of hosts.</param>
+    /// <param name="physical">Which it is; null where nobody knows.</param>
     /// <param name="onto">A closed object from <see cref="Create"/> that shall have it; null for a new one.</param>
     /// <param name="isBroken">There was one, but it broke: now it is gone.</param>
-    NpgsqlConnection? TryTakeWithin(Transaction transaction, ServerDataSource? host, NpgsqlConnection? onto, out bool isBroken);
+    NpgsqlConnection? TryTakeWithin(Transaction transaction, PhysicalConnection? physical, NpgsqlConnection? onto, out bool isBroken);
 
     /// <summary>From the next <see cref="Clear"/> on what is taken within an ambient transaction is enlisted in it. False when it is already.</summary>
     bool TryBeginEnlisting();
@@ -130,7 +130,8 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     bool TryBeginGrowing(int maxSize) => false;
 
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
-    void Clear();
+    /// <param name="renews">Nothing that the driver has found out is kept. Calls the user, so neither in a hurry nor in an outage.</param>
+    void Clear(bool renews = false);
 }
 
 /// <summary>What an open brought.</summary>

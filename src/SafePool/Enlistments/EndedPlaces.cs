@@ -115,7 +115,7 @@ internal sealed class EndedPlaces(PoolParts parts, RestingPlaces resting)
     {
         try
         {
-            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, enlistment.Physical?.Server, onto: null, out var isBroken);
+            var connection = parts.Source.TryTakeWithin(enlistment.Transaction, enlistment.Physical, onto: null, out var isBroken);
             return () => SetFree(enlistment, connection, isBroken);
         }
         catch (Exception error)
