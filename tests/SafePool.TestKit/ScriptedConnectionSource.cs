@@ -260,7 +260,7 @@ internal sealed partial class ScriptedConnectionSource(PhysicalConnections physi
         await end.Task.ConfigureAwait(false);
     }
 
-    public void Clear()
+    public void Clear(bool renews = false)
     {
         lock (_gate)
         {

@@ -23,6 +23,7 @@ internal sealed class ConnectionOpener : IDisposable
     private readonly CancellationTokenSource _closing = new();
     private readonly Connector _connector;
     private readonly OpenSettlement _settlement;
+    private readonly DriverRenewal _renewal;
     private readonly Outage _outage;
 
     public ConnectionOpener(PoolParts parts, RestingPlaces resting)
@@ -32,6 +33,7 @@ internal sealed class ConnectionOpener : IDisposable
         _outage = new Outage(parts);
         _settlement = new OpenSettlement(parts, resting);
         _connector = new Connector(parts, resting);
+        _renewal = new DriverRenewal(parts, resting);
     }
 
     /// <inheritdoc cref="OpenSettlement.Rearranged"/>
@@ -113,7 +115,7 @@ internal sealed class ConnectionOpener : IDisposable
         // finds out. The other way round there could be one at rest that nobody counts.
         _parts.Physicals.Advance();
         _outage.Forget();
-        _resting.Empty();
+        _resting.Empty(renews: true);
         Pump();
         _parts.Loop.Wake();
         _parts.Recorder.Record(FlightEventKind.Cleared);
@@ -165,23 +167,7 @@ internal sealed class ConnectionOpener : IDisposable
     {
         var doomed = _parts.Physicals.At(host);
         host.Clear();
-        var inUse = new HashSet<PhysicalConnection>();
-        foreach (var slot in _parts.Ledger.Slots)
-        {
-            if (slot.Connection is { } connection && _parts.Source.Identify(connection) is { } physical)
-            {
-                inUse.Add(physical);
-            }
-        }
-
-        foreach (var physical in doomed)
-        {
-            // What was idle has ended; nobody will bring it back.
-            physical.IsRetired = !inUse.Contains(physical);
-            _parts.Physicals.Expire(physical);
-        }
-
-        _resting.Sift();
+        _renewal.Retire(doomed);
         Pump();
         return true;
     }
@@ -237,6 +223,11 @@ internal sealed class ConnectionOpener : IDisposable
         Exception? failure;
         try
         {
+            if (_renewal.TryRenewWorn())
+            {
+                Pump();
+            }
+
             opened = await _connector.ConnectAsync(attempt, growing).ConfigureAwait(false);
             failure = opened.Value.Failure;
             RetireIfPathMoved();
@@ -322,6 +313,11 @@ internal sealed class ConnectionOpener : IDisposable
         if (opened is { } late && attempt.InHand is null)
         {
             await _settlement.DiscardLateAsync(late).ConfigureAwait(false);
+        }
+
+        if (attempt.InHand is null)
+        {
+            attempt.NoteEndedLate();
         }
     }
 }

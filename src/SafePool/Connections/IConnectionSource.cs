@@ -130,7 +130,8 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     bool TryBeginGrowing(int maxSize) => false;
 
     /// <summary>Retires every physical connection: those at rest now, the others when they come back.</summary>
-    void Clear();
+    /// <param name="renews">Nothing that the driver has found out is kept. Calls the user, so neither in a hurry nor in an outage.</param>
+    void Clear(bool renews = false);
 }
 
 /// <summary>What an open brought.</summary>

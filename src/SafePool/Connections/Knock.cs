@@ -41,7 +41,7 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
 
         if (blocking)
         {
-            Unpooled().OpenConnection().Dispose();
+            OpenBlocking().Dispose();
             NoteOpened();
         }
         else
@@ -65,7 +65,19 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         return role;
     }
 
-    public void Dispose() => _unpooled?.Dispose();
+    /// <summary>Forgets what its data source has found out, or waits for in vain: the next knock has another.</summary>
+    public void Renew()
+    {
+        NpgsqlDataSource? obsolete;
+        lock (_gate)
+        {
+            (obsolete, _unpooled) = (_unpooled, null);
+        }
+
+        obsolete?.Dispose();
+    }
+
+    public void Dispose() => Volatile.Read(ref _unpooled)?.Dispose();
 
     /// <summary>The server may have had room for one: it must have let go of this one before the next.</summary>
     private static async ValueTask WaitForItsEndAsync(bool blocking, CancellationToken cancellationToken)
@@ -109,12 +121,46 @@ internal sealed class Knock(PoolSettings settings, ServerDataSource server, Time
         }
         catch (OperationCanceledException late)
         {
+            // It may be the data source that hangs: the first password of a periodic provider, for which all its opens wait.
+            Renew();
             throw new NpgsqlException($"No connection was open within ConnectTimeout ({Errors.Sentences.Duration(settings.TimeoutForEachHost)}).", new TimeoutException(late.Message, late));
         }
     }
 
     private Task<NpgsqlConnection> OpenAsync(CancellationToken cancellationToken)
-        => Stragglers.OpenAsync(async () => await Unpooled().OpenConnectionAsync(cancellationToken).ConfigureAwait(false), clock, cancellationToken);
+        => Stragglers.OpenAsync(() => OpenPresentAsync(cancellationToken), clock, cancellationToken);
+
+    private async Task<NpgsqlConnection> OpenPresentAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var source = Unpooled();
+            try
+            {
+                return await source.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (ObjectDisposedException) when (Volatile.Read(ref _unpooled) != source)
+            {
+                // Replaced in the meantime.
+            }
+        }
+    }
+
+    private NpgsqlConnection OpenBlocking()
+    {
+        while (true)
+        {
+            var source = Unpooled();
+            try
+            {
+                return source.OpenConnection();
+            }
+            catch (ObjectDisposedException) when (Volatile.Read(ref _unpooled) != source)
+            {
+                // Replaced in the meantime.
+            }
+        }
+    }
 
     private NpgsqlDataSource Unpooled()
     {

@@ -38,7 +38,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         _physicals = physicals;
         _path = path;
         _connectTimeout = settings.ConnectTimeout;
-        _hosts = new ServerHosts(settings, path, clock);
+        _hosts = new ServerHosts(settings, path, clock, logger);
         _only = _hosts.Only;
         _control = new ControlConnection(settings, clock, logger);
         _opening = new PhysicalOpening(settings, path, _hosts, physicals, roles, new FatalQuestions(), hooks, clock, logger);
@@ -121,21 +121,29 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public NpgsqlConnection? TryTakeWithin(Transaction transaction, PhysicalConnection? physical, NpgsqlConnection? onto, out bool isBroken)
     {
-        // Npgsql keeps it with the data source that opened it, also when that has been replaced.
+        // Npgsql keeps it with its own data source, also when that was replaced and disposed.
         var at = physical?.Server ?? HostTakes.First(_hosts);
-        var source = physical?.Source ?? at.Current;
-        var connection = onto is not null && source == at.Current && (_only is not null || _hosts.Of(onto) == at) ? onto : source.CreateConnection();
+        var driver = physical?.Driver ?? at.Driver;
         var wasBroken = false;
-        connection.StateChange += EndIfBroken;
-        var taken = AmbientTransaction.Within(transaction, () => TakeOnto(connection));
-        connection.StateChange -= EndIfBroken;
+        var taken = onto is not null && driver == at.Driver && (_only is not null || _hosts.Of(onto) == at) ? TryTake(onto) : null;
+
+        // That object may be of one that was replaced.
+        taken ??= wasBroken ? null : TryTake(driver.Source.CreateConnection());
         isBroken = wasBroken;
         return taken;
+
+        NpgsqlConnection? TryTake(NpgsqlConnection connection)
+        {
+            connection.StateChange += EndIfBroken;
+            var found = AmbientTransaction.Within(transaction, () => TakeOnto(connection));
+            connection.StateChange -= EndIfBroken;
+            return found;
+        }
 
         // An open that fails at its very end makes Npgsql count a broken connection as closed; the close of an open one would not.
         void EndIfBroken(object sender, StateChangeEventArgs change)
         {
-            if (connection.FullState == ConnectionState.Broken)
+            if (((NpgsqlConnection)sender).FullState == ConnectionState.Broken)
             {
                 wasBroken = true;
                 throw new NpgsqlException("The connection broke within its transaction.");
@@ -316,7 +324,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
 
     public bool TryBeginGrowing(int maxSize) => _hosts.TryBeginGrowing(maxSize);
 
-    public void Clear() => _hosts.Clear();
+    public void Clear(bool renews) => _hosts.Clear(renews);
 
     public void Dispose()
     {
@@ -331,7 +339,7 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
     public async ValueTask DisposeAsync()
     {
         await _disposing.CancelAsync().ConfigureAwait(false);
-        await _hosts.DisposeAsync().ConfigureAwait(false);
+        _hosts.Dispose();
         _opening.Dispose();
         await _control.DisposeAsync().ConfigureAwait(false);
     }

@@ -41,6 +41,8 @@ internal sealed class OpenAttempt : IDisposable
     private CancellationTokenRegistration _onClosing;
     private OpenedConnection _connected;
     private OpenState _leftIn;
+    private DriverPool? _driver;
+    private DriverPool? _lostTo;
     private volatile bool _isOutOfTime;
     private int _state;
 
@@ -67,6 +69,13 @@ internal sealed class OpenAttempt : IDisposable
 
     /// <summary>What it failed with; null when it succeeded.</summary>
     public Task<Exception?> Outcome => _outcome.Task;
+
+    /// <summary>The data source with which it connects now; null before.</summary>
+    public DriverPool? Driver
+    {
+        get => Volatile.Read(ref _driver);
+        set => Volatile.Write(ref _driver, value);
+    }
 
     /// <summary>What whoever gave it up has in hand; null when it was not connected yet.</summary>
     public OpenedConnection? InHand => State == OpenState.GivenUp && _leftIn != OpenState.Connecting ? _connected : null;
@@ -115,6 +124,9 @@ internal sealed class OpenAttempt : IDisposable
 
     /// <summary>It has ended by itself. False when it was given up before.</summary>
     public bool TryEnd() => TryLeave(OpenState.Done);
+
+    /// <summary>It was given up before it was connected, and has ended now, with all that it brought: Npgsql does not count it any more.</summary>
+    public void NoteEndedLate() => _lostTo?.NoteLost(-1);
 
     /// <summary>Says what became of it to whoever waits for that.</summary>
     public void Tell(Exception? error) => _outcome.TrySetResult(error);
@@ -213,7 +225,21 @@ internal sealed class OpenAttempt : IDisposable
 
     private void GiveUp()
     {
-        if (TryLeave(OpenState.GivenUp))
+        if (State >= OpenState.Done)
+        {
+            return;
+        }
+
+        // Before anybody can see it end.
+        _lostTo = Driver;
+        _lostTo?.NoteLost(1);
+        var isLost = TryLeave(OpenState.GivenUp);
+        if (!isLost || InHand is not null)
+        {
+            _lostTo?.NoteLost(-1);
+        }
+
+        if (isLost)
         {
             _onGivenUp(this);
         }

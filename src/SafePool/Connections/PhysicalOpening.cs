@@ -65,10 +65,12 @@ internal sealed class PhysicalOpening(
         {
             while (true)
             {
-                var source = host.Current;
+                var driver = host.Driver;
+                var source = driver.Source;
                 try
                 {
-                    if (await TryOpenAsync(host, source, isWelcome, attempt).ConfigureAwait(false) is { } opened)
+                    attempt.Driver = driver;
+                    if (await TryOpenAsync(host, driver, isWelcome, attempt).ConfigureAwait(false) is { } opened)
                     {
                         return opened;
                     }
@@ -95,10 +97,10 @@ internal sealed class PhysicalOpening(
 
     /// <summary>Opens a connection of this data source. Null when the pool needs another one, as it turns out.</summary>
     private async ValueTask<OpenedConnection?> TryOpenAsync(
-        ServerDataSource host, NpgsqlDataSource source, Func<HostRole, bool>? isWelcome, OpenAttempt attempt)
+        ServerDataSource host, DriverPool driver, Func<HostRole, bool>? isWelcome, OpenAttempt attempt)
     {
         var generation = physicals.Generation;
-        var connection = source.CreateConnection();
+        var connection = driver.Source.CreateConnection();
         using var share = isWelcome is null ? null : new HostShare(settings.TimeoutForEachHost, clock, attempt.Token);
         var token = share?.Token ?? attempt.Token;
         try
@@ -118,7 +120,7 @@ internal sealed class PhysicalOpening(
         }
 
         // Before anybody is asked anything: should the attempt be given up, the pool has it in hand.
-        var opened = Register(connection, host, source, generation);
+        var opened = Register(connection, host, driver, generation);
         if (!attempt.TryConnect(opened))
         {
             return opened with { Failure = attempt.OutOfTime() };
@@ -148,7 +150,7 @@ internal sealed class PhysicalOpening(
                 : opened with { Failure = attempt.OutOfTime() };
         }
 
-        return await GreetAsync(opened, host, source, generation, attempt).ConfigureAwait(false);
+        return await GreetAsync(opened, host, driver.Source, generation, attempt).ConfigureAwait(false);
     }
 
     /// <summary>The session ended when it was asked something that nobody has to answer: null, for another connection, if there is time for it.</summary>
@@ -243,9 +245,19 @@ internal sealed class PhysicalOpening(
             await ExploreAsync(opened, host, source, generation, attempt).ConfigureAwait(false);
             if (source != host.Current && attempt.TryReconnect())
             {
-                // Its data source is disposed, so this ends it.
+                // Its data source is disposed, so this ends it; or the next word, should it have begun in the midst of that.
                 opened.Connection.Close();
-                physicals.Disown(opened.Physical);
+                source.Clear();
+                if (opened.Physical.Generation == physicals.Generation)
+                {
+                    physicals.Disown(opened.Physical);
+                }
+                else
+                {
+                    opened.Physical.IsRetired = true;
+                    physicals.CountClosed();
+                }
+
                 return null;
             }
 
@@ -309,13 +321,13 @@ internal sealed class PhysicalOpening(
             && Interlocked.CompareExchange(ref _wasDirectAgainAt, clock.GetTimestamp(), last) == last;
     }
 
-    private OpenedConnection Register(NpgsqlConnection connection, ServerDataSource host, NpgsqlDataSource source, int generation)
+    private OpenedConnection Register(NpgsqlConnection connection, ServerDataSource host, DriverPool driver, int generation)
     {
         DriverContractCheck.OfProcess.LookAt(connection, settings.Name, logger);
         host.Knock.NoteOpened();
         hosts.Newest = host;
         var physical = physicals.Register(connection.PostgresParameters, generation, isDirect: false);
-        (physical.Host, physical.Server, physical.Source) = (HostName.Of(connection), host, source);
+        (physical.Host, physical.Server, physical.Driver) = (HostName.Of(connection), host, driver);
         return new OpenedConnection(connection, physical, IsNew: true);
     }
 

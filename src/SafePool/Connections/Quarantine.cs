@@ -36,6 +36,14 @@ internal sealed class Quarantine(PoolParts parts)
         var begun = parts.Clock.Exact;
         var answer = await EndSessionAsync(lease, closing, begun).ConfigureAwait(false);
         lease.IsWrittenOff = !closing.IsCompleted;
+        if (lease.IsWrittenOff && physical?.Driver is { } driver)
+        {
+            // Npgsql goes on counting it, beside whatever has its place from now on.
+            driver.NoteLost(1);
+            _ = closing.ContinueWith(
+                static (_, lost) => ((DriverPool)lost!).NoteLost(-1), driver, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        }
+
         parts.Gate.Release(slot.Place);
         parts.Recorder.Record(FlightEventKind.Released, slot.Place);
         if (!lease.IsWrittenOff)

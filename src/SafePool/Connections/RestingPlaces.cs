@@ -220,9 +220,10 @@ internal sealed class RestingPlaces(PoolParts parts)
     }
 
     /// <summary>Ends all that is at rest now.</summary>
-    public void Empty()
+    /// <param name="renews">As <see cref="IConnectionSource.Clear"/>.</param>
+    public void Empty(bool renews = false)
     {
-        parts.Source.Clear();
+        parts.Source.Clear(renews);
         VacateEnded();
     }
 

@@ -12,21 +12,21 @@ namespace SafePool.Connections;
 /// </remarks>
 internal sealed class ServerDataSource : IDisposable
 {
-    private volatile NpgsqlDataSource _current;
+    private volatile DriverPool _driver;
     private volatile string _text;
     private long _lostAt = long.MinValue;
     private int _atRest;
     private int _opening;
 
-    public ServerDataSource(PoolSettings settings, int index, NpgsqlDataSource first, string text, TimeProvider clock)
+    public ServerDataSource(PoolSettings settings, int index, DriverPool first, string text, TimeProvider clock)
     {
         Index = index;
         Name = settings.Hosts[index];
         Standing = new HostStanding(settings.HostRecheck, clock);
         Knock = new Knock(settings, this, clock);
         Surveys = new SurveyRecord(clock);
-        (_current, _text) = (first, text);
-        Address = AddressOf(first.CreateConnection());
+        (_driver, _text) = (first, text);
+        Address = AddressOf(first.Source.CreateConnection());
     }
 
     /// <summary>Its rank in the connection string.</summary>
@@ -43,7 +43,10 @@ internal sealed class ServerDataSource : IDisposable
 
     public SurveyRecord Surveys { get; }
 
-    public NpgsqlDataSource Current => _current;
+    public NpgsqlDataSource Current => _driver.Source;
+
+    /// <summary>The same, with what it counts.</summary>
+    public DriverPool Driver => _driver;
 
     /// <summary>The connection string of <see cref="Current"/>, but that it never enlists. Holds the password.</summary>
     public string Text => _text;
@@ -62,10 +65,10 @@ internal sealed class ServerDataSource : IDisposable
     public static string AddressOf(NpgsqlConnection connection) => connection.DataSource;
 
     /// <summary>Goes on with another data source; returns the old one, for disposal.</summary>
-    public NpgsqlDataSource Replace(NpgsqlDataSource fresh, string text)
+    public DriverPool Replace(DriverPool fresh, string text)
     {
-        var obsolete = _current;
-        (_text, _current) = (text, fresh);
+        var obsolete = _driver;
+        (_text, _driver) = (text, fresh);
         Volatile.Write(ref _atRest, 0);
         return obsolete;
     }
@@ -73,7 +76,7 @@ internal sealed class ServerDataSource : IDisposable
     /// <summary>Ends all that rests there, and what is in use when it is closed.</summary>
     public void Clear()
     {
-        _current.Clear();
+        Current.Clear();
         Volatile.Write(ref _atRest, 0);
     }
 

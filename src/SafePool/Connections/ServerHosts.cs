@@ -1,5 +1,7 @@
+using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Options;
+using SafePool.Telemetry;
 
 namespace SafePool.Connections;
 
@@ -7,15 +9,18 @@ namespace SafePool.Connections;
 /// <remarks>
 /// <para>
 /// Thread-safety: every member may be called from any thread. Data sources are replaced while nothing rests in them that anybody may have, because the path is not known and an open keeps
-/// its connection only when it finds its data source still current afterwards; or in <see cref="Clear"/>, when everything that rests is to end anyway.
+/// its connection only when it finds its data source still current afterwards; or in <see cref="Clear"/>, when everything that rests is to end anyway, and in
+/// <see cref="TryRenew"/>. What rests is closed before another one is in force, because an open under a place that is found empty would make one connection too many. Nobody waits for an open of one that was replaced:
+/// it ends by itself or never, and what it brings is closed.
 /// </para>
 /// <para>The text follows from two findings: whether a pooler refuses start-up options, and whether it forbids the session reset.</para>
 /// </remarks>
-internal sealed class ServerHosts : IAsyncDisposable, IDisposable
+internal sealed class ServerHosts : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly PoolSettings _settings;
     private readonly ServerPath _path;
+    private readonly ILogger _logger;
     private readonly ServerDataSource[] _all;
     private volatile bool _isEnlisting;
     private volatile bool _shallEnlist;
@@ -26,9 +31,10 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
     private bool _isDisposed;
     private int _turn = -1;
 
-    public ServerHosts(PoolSettings settings, ServerPath path, TimeProvider clock)
+    public ServerHosts(PoolSettings settings, ServerPath path, TimeProvider clock, ILogger logger)
     {
         _settings = settings;
+        _logger = logger;
         _path = path;
         _isEnlisting = _shallEnlist = settings.EnlistsAtOnce;
         _size = _shallHold = ConnectionStringReader.DriverPoolSize(settings.MaxSize);
@@ -132,27 +138,68 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
         => TryChange(isBare: false, resets: true, () => host.Current == seen && !_path.IsKnown && _isBare && !_wasRefused);
 
     /// <summary>Ends all that rests, and what is in use when it is closed. The path is found out anew.</summary>
-    public void Clear()
+    /// <param name="renews">With data sources that know nothing of before: types, passwords, opens that hang. Calls the user.</param>
+    public void Clear(bool renews)
     {
         ForgetPath();
         foreach (var host in _all)
         {
             host.Standing.Forget();
+            host.Clear();
         }
 
-        var before = _all[0].Current;
-        while (!TryChange(isBare: null, resets: null, () => true, enlists: _shallEnlist) && !Volatile.Read(ref _isDisposed))
+        try
         {
-            // Somebody else has changed them in that moment.
+            Change(renews);
+        }
+        catch (Exception error) when (renews)
+        {
+            Log.NotRenewed(_logger, _settings.Name, error);
+            Change(renews: false);
+        }
+    }
+
+    /// <summary>Goes on with another data source at one host when what is lost there is about to use up Npgsql's own limit. False when it is not, or somebody else did.</summary>
+    /// <param name="host">The host.</param>
+    /// <param name="maxSize">Of the pool.</param>
+    /// <param name="retire">Called under the lock, right before: must be quick.</param>
+    public bool TryRenew(ServerDataSource host, int maxSize, Action retire)
+    {
+        DriverPool seen, fresh;
+        string text;
+        bool enlists;
+        lock (_gate)
+        {
+            (seen, text, enlists) = (host.Driver, host.Text, _isEnlisting);
         }
 
-        if (_all[0].Current == before)
+        if (!seen.IsWorn(maxSize))
         {
-            foreach (var host in _all)
+            return false;
+        }
+
+        // Outside of the lock: it calls the user.
+        fresh = Build(text, enlists, Math.Max(seen.Size, ConnectionStringReader.DriverPoolSize(maxSize)));
+        seen.Source.Clear();
+        var isDone = false;
+        lock (_gate)
+        {
+            if (!_isDisposed && host.Driver == seen)
             {
-                host.Clear();
+                retire();
+                fresh = host.Replace(fresh, text);
+                isDone = true;
             }
         }
+
+        fresh.Source.Dispose();
+        if (isDone)
+        {
+            host.Knock.Renew();
+            Log.DriverPoolReplaced(_logger, _settings.Name, seen.Lost, host.Name.ToString());
+        }
+
+        return isDone;
     }
 
     /// <summary>The path is found out anew, by the next open.</summary>
@@ -165,6 +212,7 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
         }
     }
 
+    // Not asynchronously: Npgsql waits there for a password provider that it calls now and then, which is the user's.
     public void Dispose()
     {
         foreach (var host in Close())
@@ -174,12 +222,11 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
         }
     }
 
-    public async ValueTask DisposeAsync()
+    private void Change(bool renews)
     {
-        foreach (var host in Close())
+        while (!TryChange(isBare: null, resets: null, () => true, enlists: _shallEnlist, renews: renews) && !Volatile.Read(ref _isDisposed))
         {
-            await host.Current.DisposeAsync().ConfigureAwait(false);
-            host.Dispose();
+            // Somebody else has changed them in that moment.
         }
     }
 
@@ -210,15 +257,15 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
         return builder.ConnectionString;
     }
 
-    private NpgsqlDataSource Build(string text, bool enlists, int size)
+    private DriverPool Build(string text, bool enlists, int size)
     {
         // Equal bounds switch Npgsql's pruning off and open nothing.
         var builder = new NpgsqlConnectionStringBuilder(text) { MinPoolSize = size, MaxPoolSize = size, Enlist = enlists };
-        return ServerDataSource.Build(_settings, builder.ConnectionString, DataSourceUse.Pool);
+        return new DriverPool(ServerDataSource.Build(_settings, builder.ConnectionString, DataSourceUse.Pool), size);
     }
 
     /// <summary>Changes to other data sources, if they are other ones, and does something along with it, under a condition. True when that held.</summary>
-    private bool TryChange(bool? isBare, bool? resets, Func<bool> isWanted, Action? commit = null, bool enlists = false)
+    private bool TryChange(bool? isBare, bool? resets, Func<bool> isWanted, Action? commit = null, bool enlists = false, bool renews = false)
     {
         // Outside of the lock: it calls the user.
         var first = _all[0].Current;
@@ -226,8 +273,8 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
         var size = _shallHold;
         var bare = isBare ?? Volatile.Read(ref _isBare);
         var texts = Array.ConvertAll(_all, host => TextFor(host.Name, bare, resets ?? !_path.ForbidsReset));
-        var isOther = enlists != _isEnlisting || size != _size || texts[0] != _all[0].Text;
-        NpgsqlDataSource[] obsolete = isOther ? Array.ConvertAll(texts, text => Build(text, enlists, size)) : [];
+        var isOther = renews || enlists != _isEnlisting || size != _size || texts[0] != _all[0].Text;
+        DriverPool[] obsolete = isOther ? Array.ConvertAll(texts, text => Build(text, enlists, size)) : [];
         var isDone = false;
         lock (_gate)
         {
@@ -246,9 +293,17 @@ internal sealed class ServerHosts : IAsyncDisposable, IDisposable
             }
         }
 
-        foreach (var source in obsolete)
+        foreach (var driver in obsolete)
         {
-            source.Dispose();
+            driver.Source.Dispose();
+        }
+
+        if (isDone && obsolete.Length > 0)
+        {
+            foreach (var host in _all)
+            {
+                host.Knock.Renew();
+            }
         }
 
         return isDone;

@@ -74,7 +74,7 @@ internal sealed class EnlistedPlaces(PoolParts parts, ConnectionOpener opener, E
 
         if (parts.Source.Identify(connection) != enlistment.Physical)
         {
-            // Npgsql does not find the parked one any more (its data source was replaced, its host is offline), and would have begun a second part of the transaction.
+            // Npgsql does not find the parked one any more (its host is offline), and would have begun a second part of the transaction.
             Enlistment.Forswear(connection, transaction);
             connection.Close();
             Park(enlistment);

@@ -21,7 +21,7 @@ internal sealed class PoolPause(PoolParts parts, ConnectionOpener opener, Server
             parts.Recorder.Record(FlightEventKind.Paused);
             Log.Paused(parts.Logger, parts.Settings.Name);
             parts.Physicals.Advance();
-            parts.Source.Clear();
+            parts.Source.Clear(renews: true);
             parts.Physicals.CountMissing(idle);
             watch.Relieve();
         }

@@ -134,6 +134,12 @@ internal static partial class Log
     [LoggerMessage(139, LogLevel.Information, "Pool '{PoolName}': resumed.")]
     public static partial void Resumed(ILogger logger, string poolName);
 
+    [LoggerMessage(147, LogLevel.Warning, "Pool '{PoolName}': {Lost} opens to {Host} that hang for ever, or connections that were written off, have nearly used up what Npgsql's own pool has room for. It is replaced, and with it every connection there, once.")]
+    public static partial void DriverPoolReplaced(ILogger logger, string poolName, int lost, string host);
+
+    [LoggerMessage(148, LogLevel.Warning, "Pool '{PoolName}': Clear() has ended the connections, but ConfigureDataSource threw, so the next ones come from the same data source, with the types and passwords that it knows.")]
+    public static partial void NotRenewed(ILogger logger, string poolName, Exception error);
+
     [LoggerMessage(150, LogLevel.Warning, "Pool '{PoolName}': {Host} was {Before} and is {Now}. Sessions that were opened before are retired; whether it is of use says 'Target Session Attributes'.")]
     public static partial void RoleChanged(ILogger logger, string poolName, string host, string before, string now);
 

@@ -180,6 +180,24 @@ public sealed class EnlistedEndTests(TransactionalServer server) : IClassFixture
         await pool.SessionsBecomeAsync(1);
     }
 
+    /// <summary>More room than Npgsql's limit has takes another data source, and that of the transaction is the old one.</summary>
+    [Fact]
+    public async Task Reconfigure_MuchLargerDuringTheScope_LetsItCommit()
+    {
+        await using var pool = await server.PoolAsync(options => options.MaxSize = 1);
+        var notes = (First: NewNote(), Second: NewNote());
+        using (var scope = Scope())
+        {
+            var first = await UseAsync(pool.Pool, Way.RentAsync, Insert(notes.First));
+            pool.Pool.Reconfigure(options => options.MaxSize = 30);
+            Assert.Equal(first, await UseAsync(pool.Pool, Way.RentAsync, Insert(notes.Second)));
+            scope.Complete();
+        }
+
+        await Outstanding.NoneAsync(pool.Pool);
+        Assert.Equal(2, await server.CountAsync(notes.First, notes.Second));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

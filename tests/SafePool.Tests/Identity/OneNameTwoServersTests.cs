@@ -90,6 +90,37 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         Assert.Equal(1, await last.AskAsync<int>("SELECT 1"));
     }
 
+    /// <summary>What was written off Npgsql goes on counting: that must not use up what its own pool has room for.</summary>
+    [Fact]
+    public async Task ReturnAsync_MoreAreWrittenOffThanNpgsqlHasRoomFor_AsManyAgainAreOpened()
+    {
+        const int MaxSize = 12;
+        var clock = new ManualTimeProvider();
+        await using var scene = await SceneAsync(clock, MaxSize);
+        var leases = await scene.Pool.Pool.RentAsync(MaxSize, Cancellation);
+        var sessions = leases.Select(lease => lease.Session()).ToArray();
+        var working = await Task.WhenAll(leases.Select(lease => WorkAsync(scene.Pool, lease, "wait")));
+        scene.Forwarder.LeadTo(servers.Second.Port);
+
+        var returning = Task.WhenAll(leases.Select(lease => lease.DisposeAsync().AsTask()));
+        await UntilAsync(clock, () => returning.IsCompleted, "the returns give up");
+        await UntilAsync(clock, () => scene.Pool.Snapshot is { Quarantined: 0, Leased: 0 }, "the places are free");
+        Assert.Equal(MaxSize, scene.Pool.Logs.Entries.Count(entry => entry.EventId.Id == WrittenOff));
+        Assert.All(working, wait => Assert.False(wait.IsCompleted));
+
+        var next = await scene.Pool.Pool.RentAsync(MaxSize, Cancellation).WaitAsync(TimeSpan.FromSeconds(40), TimeProvider.System, Cancellation);
+
+        Assert.Equal(MaxSize, scene.Pool.Snapshot.Leased);
+        await next.ReturnAllAsync();
+        await new Outside(servers.First.ConnectionString).TerminateAsync($"pid IN ({string.Join(',', sessions)})");
+        foreach (var wait in working)
+        {
+            await Assert.ThrowsAnyAsync<Exception>(() => wait.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Cancellation));
+        }
+
+        await UntilAsync(clock, () => scene.Pool.Snapshot is { Idle: MaxSize, TotalOpened: 2 * MaxSize, TotalClosed: MaxSize }, "nothing is settled a second time");
+    }
+
     /// <summary>A command that was cancelled in vain Npgsql gives up by itself, after two seconds.</summary>
     [Fact]
     public async Task ReturnAsync_ACommandRuns_TheAddressHasMoved_ThePlaceComesBackAndNobodyIsHarmed()
@@ -247,13 +278,13 @@ public sealed class OneNameTwoServersTests(TwoServers servers) : IClassFixture<T
         return working;
     }
 
-    private async Task<Scene> SceneAsync(TimeProvider? clock = null)
+    private async Task<Scene> SceneAsync(TimeProvider? clock = null, int maxSize = 2)
     {
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "Process ids of their own take root.");
         await Stranger.PassIdsAsync(servers.First, servers.Second);
         var forwarder = new SwitchedForwarder(servers.First.Port);
         var pool = await PoolOnServer.CreateAsync(
-            options => (options.MaxSize, options.WatchServer) = (2, false),
+            options => (options.MaxSize, options.WatchServer) = (maxSize, false),
             text => text.Port = forwarder.Port,
             clock,
             servers.First.ConnectionString);

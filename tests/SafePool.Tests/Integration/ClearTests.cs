@@ -5,6 +5,8 @@ namespace SafePool.Tests.Integration;
 
 public sealed class ClearTests
 {
+    private const int NotRenewed = 148;
+
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -101,5 +103,85 @@ public sealed class ClearTests
         await server.Pool.FillAsync(2, Cancellation);
 
         Assert.Equal(4, opened);
+    }
+
+    /// <summary>Npgsql loads the types of a server once for each data source.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Clear_ATypeWasMadeSinceTheFirstSession_NewSessionsKnowIt(bool isMadeAgain)
+    {
+        var type = $"mood_{Guid.NewGuid():N}";
+        await using var server = await PoolOnServer.CreateAsync(options => (options.MaxSize, options.ConfigureDataSource) = (1, builder => builder.MapEnum<Mood>(type)));
+        await using (var lease = await server.Pool.RentAsync(Cancellation))
+        {
+            if (isMadeAgain)
+            {
+                await lease.DoAsync($"CREATE TYPE {type} AS ENUM ('happy')");
+                await lease.Connection.ReloadTypesAsync(Cancellation);
+            }
+        }
+
+        if (isMadeAgain)
+        {
+            await using var known = await server.Pool.RentAsync(Cancellation);
+            Assert.Equal(Mood.Happy, await known.AskAsync<Mood>($"SELECT 'happy'::{type}"));
+            await known.DoAsync($"DROP TYPE {type}");
+        }
+
+        await using (var making = await server.Pool.RentAsync(Cancellation))
+        {
+            await making.DoAsync($"CREATE TYPE {type} AS ENUM ('happy')");
+        }
+
+        server.Pool.Clear();
+
+        await using var next = await server.Pool.RentAsync(Cancellation);
+        Assert.Equal(Mood.Happy, await next.AskAsync<Mood>($"SELECT 'happy'::{type}"));
+        await next.DoAsync($"DROP TYPE {type}");
+    }
+
+    [Fact]
+    public async Task Resume_ATypeWasMadeDuringThePause_NewSessionsKnowIt()
+    {
+        var type = $"mood_{Guid.NewGuid():N}";
+        await using var server = await PoolOnServer.CreateAsync(options => options.ConfigureDataSource = builder => builder.MapEnum<Mood>(type));
+        await server.Pool.FillAsync(1, Cancellation);
+        await server.Pool.PauseAsync(Cancellation);
+        var outside = await Outside.OfSharedServerAsync();
+        await outside.DoAsync($"CREATE TYPE {type} AS ENUM ('happy')");
+        server.Pool.Resume();
+
+        await using var next = await server.Pool.RentAsync(Cancellation);
+
+        Assert.Equal(Mood.Happy, await next.AskAsync<Mood>($"SELECT 'happy'::{type}"));
+        await next.DoAsync($"DROP TYPE {type}");
+    }
+
+    [Fact]
+    public async Task Clear_TheConfigurationThrows_EndsWhatIsIdleAllTheSame()
+    {
+        var isAtFault = false;
+        await using var server = await PoolOnServer.CreateAsync(options => options.ConfigureDataSource = _ =>
+        {
+            if (Volatile.Read(ref isAtFault))
+            {
+                throw new InvalidDataException("no such file");
+            }
+        });
+        await server.Pool.FillAsync(2, Cancellation);
+        Volatile.Write(ref isAtFault, true);
+
+        server.Pool.Clear();
+
+        await server.SessionsBecomeAsync(0);
+        await using var lease = await server.Pool.RentAsync(Cancellation);
+        Assert.Single(server.Logs.Entries, entry => entry.EventId.Id == NotRenewed);
+        Assert.Equal((1, 0, 3L, 2L), (server.Snapshot.Leased, server.Snapshot.Idle, server.Snapshot.TotalOpened, server.Snapshot.TotalClosed));
+    }
+
+    private enum Mood
+    {
+        Happy,
     }
 }

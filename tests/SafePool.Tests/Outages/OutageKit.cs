@@ -9,6 +9,7 @@ internal static class OutageKit
 {
     public const int QuarantineEnded = 113;
     public const int OpenEndedLate = 119;
+    public const int OpenFailed = 121;
     public const int Broken = 125;
     public const int OpensFail = 127;
     public const int CircuitOpened = 128;
