@@ -50,6 +50,7 @@ internal sealed class PoolParts
         Recorder = new FlightRecorder(Ledger, Clock);
         Reports = new LeakReports(settings.Name, logger, Watch, Recorder);
         Totals = new RentTotals();
+        Demand = new RecentDemand(Ledger, Totals, Clock);
         Vitals = new PoolVitals(Clock);
         Peak = new PeakUse(Clock);
         Watch.LookForMeters();
@@ -119,6 +120,8 @@ internal sealed class PoolParts
     public LeakReports Reports { get; }
 
     public RentTotals Totals { get; }
+
+    public RecentDemand Demand { get; }
 
     public PoolVitals Vitals { get; }
 

@@ -72,7 +72,7 @@ internal sealed class ConnectionOpener : IDisposable
         Pump();
         if (_parts.Breaker.IsFailing && _parts.Gate.TryBeginFill(int.MaxValue, Math.Min(1, OpensAllowed), out var place))
         {
-            Start(place, blocking: false, growing: true);
+            Start(place, blocking: false, probes: true);
         }
     }
 
@@ -103,7 +103,7 @@ internal sealed class ConnectionOpener : IDisposable
         using (ExecutionContext.SuppressFlow())
         {
             var attempt = Attempt(place, blocking: false);
-            _ = Task.Run(() => OpenAsync(attempt, growing: true));
+            _ = Task.Run(() => OpenAsync(attempt, growing: true, probes: false));
             return attempt.Outcome;
         }
     }
@@ -179,7 +179,7 @@ internal sealed class ConnectionOpener : IDisposable
     {
         if (_parts.Gate.TryBeginFill(int.MaxValue, most: 1, out var place))
         {
-            Start(place, blocking: false, growing: true);
+            Start(place, blocking: false, probes: true);
         }
         else
         {
@@ -187,13 +187,13 @@ internal sealed class ConnectionOpener : IDisposable
         }
     }
 
-    private void Start(int place, bool blocking, bool growing = false)
+    private void Start(int place, bool blocking, bool probes = false)
     {
         var attempt = Attempt(place, blocking);
         if (blocking)
         {
             // Callers block on this one, perhaps all threads of the pool: it must not need one.
-            var thread = new Thread(() => OpenAsync(attempt, growing: false).GetAwaiter().GetResult())
+            var thread = new Thread(() => OpenAsync(attempt, growing: false, probes: false).GetAwaiter().GetResult())
             {
                 IsBackground = true,
                 Name = $"SafePool '{_parts.Settings.Name}' open",
@@ -204,8 +204,8 @@ internal sealed class ConnectionOpener : IDisposable
         {
             // Unsafe: without the requester's ExecutionContext, which is nobody's business here.
             ThreadPool.UnsafeQueueUserWorkItem(
-                static state => _ = state.Opener.OpenAsync(state.Attempt, state.Growing),
-                (Opener: this, Attempt: attempt, Growing: growing),
+                static state => _ = state.Opener.OpenAsync(state.Attempt, state.Probes, state.Probes),
+                (Opener: this, Attempt: attempt, Probes: probes),
                 preferLocal: false);
         }
     }
@@ -213,7 +213,7 @@ internal sealed class ConnectionOpener : IDisposable
     private OpenAttempt Attempt(int place, bool blocking) => new(_parts.Settings, _parts.Clock, place, blocking, GiveUp, _closing.Token);
 
     /// <summary>One open, from beginning to end, though it may have been given up meanwhile. Never throws.</summary>
-    private async Task OpenAsync(OpenAttempt attempt, bool growing)
+    private async Task OpenAsync(OpenAttempt attempt, bool growing, bool probes)
     {
         _parts.Opens.Began(attempt.Place);
         _parts.Recorder.Record(FlightEventKind.OpenBegan, attempt.Place);
@@ -243,7 +243,7 @@ internal sealed class ConnectionOpener : IDisposable
         }
         else if (failure is null)
         {
-            Succeed(attempt, opened!.Value);
+            Succeed(attempt, opened!.Value, probes);
         }
         else
         {
@@ -251,7 +251,7 @@ internal sealed class ConnectionOpener : IDisposable
         }
     }
 
-    private void Succeed(OpenAttempt attempt, OpenedConnection opened)
+    private void Succeed(OpenAttempt attempt, OpenedConnection opened, bool probes)
     {
         var place = attempt.Place;
         if (opened.IsNew)
@@ -265,7 +265,7 @@ internal sealed class ConnectionOpener : IDisposable
         }
 
         _parts.Recorder.Record(FlightEventKind.Opened, place);
-        _settlement.Settle(_parts.Ledger[place], opened, attempt.IsBlocking);
+        _settlement.Settle(_parts.Ledger[place], opened, attempt.IsBlocking, isSpare: probes && _parts.Gate.Read().Existing > _parts.Settings.MinSize);
         Pump();
         attempt.Tell(error: null);
     }

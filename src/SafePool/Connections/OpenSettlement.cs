@@ -25,7 +25,11 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
     public int Rearranged => Volatile.Read(ref _rearranged);
 
     /// <summary>Ends an open that went well: its connection is open, and its place not yet held.</summary>
-    public void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking)
+    /// <param name="slot">The place.</param>
+    /// <param name="opened">What it brought.</param>
+    /// <param name="blocking">As it began.</param>
+    /// <param name="isSpare">It was to find out whether the server is there, and the minimum is there without it: where nobody waits, nor did lately, its answer was all that was wanted.</param>
+    public void Settle(LeaseSlot slot, OpenedConnection opened, bool blocking, bool isSpare = false)
     {
         slot.Connection = opened.Connection;
         slot.Generation = opened.Physical.Generation;
@@ -35,7 +39,25 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
             Volatile.Write(ref _foundInARow, 0);
         }
 
-        if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale) || !resting.TryRest(slot))
+        if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale))
+        {
+            return;
+        }
+
+        if (isSpare && opened.IsNew && !isStale)
+        {
+            if (!parts.Demand.IsRecent)
+            {
+                // Vacating it opens another for who came in this moment.
+                slot.Prepare(site: default, options: null);
+                resting.Retire(slot);
+                return;
+            }
+
+            parts.Demand.KeepForNow();
+        }
+
+        if (!resting.TryRest(slot))
         {
             NoteKept(opened);
             return;

@@ -55,6 +55,7 @@ internal sealed class Upkeep(
             parts.Exhaustion.Look();
             detector.Scan();
             dropped.Check();
+            parts.Demand.Look();
             WatchQueue();
             quiet.Look();
             _unheard.Look();
@@ -140,16 +141,12 @@ internal sealed class Upkeep(
         _retirement.Note(retired, "more than MaxSize");
     }
 
-    /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, down to the minimum size.</summary>
+    /// <summary>Retires what was idle all the time for <see cref="PoolSettings.IdleTimeout"/>, and what an outage has left that nobody uses, down to the minimum size.</summary>
     private async Task RetireSurplusAsync()
     {
-        if (parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan)
-        {
-            return;
-        }
-
         var counts = parts.Gate.Read();
-        var surplus = Math.Min(_spare.Observe(counts.Idle, parts.Settings.IdleTimeout), counts.Existing - parts.Settings.MinSize);
+        var unwanted = parts.Settings.IdleTimeout == Timeout.InfiniteTimeSpan ? 0 : _spare.Observe(counts.Idle, parts.Settings.IdleTimeout);
+        var surplus = Math.Min(Math.Max(unwanted, parts.Demand.TakeUnused()), counts.Existing - parts.Settings.MinSize);
         if (surplus <= 0)
         {
             return;
@@ -190,7 +187,8 @@ internal sealed class Upkeep(
     {
         var counts = parts.Gate.Read();
         return counts is { Leased: 0, Waiting: 0, Opening: 0, Quarantined: 0 }
-            && parts.Breaker.IsWell
+            && !parts.Breaker.IsFailing
+            && !parts.Demand.IsKeeping
             && !parts.Gate.HasSurplus
             && !parts.Physicals.HasDue
             && _sweep.IsSettled
