@@ -41,6 +41,7 @@ internal sealed class OpenSettlement(PoolParts parts, RestingPlaces resting)
 
         if (parts.Gate.OpenSucceeded(slot.Place, blocking, handOver: !isStale))
         {
+            NoteKept(opened);
             return;
         }
 
