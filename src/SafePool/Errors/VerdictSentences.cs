@@ -80,7 +80,7 @@ internal static class VerdictSentences
         }
 
         var inner = facts.InnerSite is { } site ? $" at {site}" : "";
-        var deadlock = facts.IsDeadlock ? ": a deadlock, as nothing has moved on any of them for long, so this rent did not wait out its budget" : "";
+        var deadlock = facts.IsDeadlock ? ": a deadlock, as nothing moves on any of them, so this rent did not wait out its budget" : "";
         var where = facts.InnerSite is null ? " (NestedRents = Warn shows where)" : "";
         return (
             $"{Crowd(holders)} by flows that are waiting for another lease{inner}{deadlock}.",

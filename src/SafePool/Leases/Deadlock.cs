@@ -1,15 +1,24 @@
+using SafePool.Maintenance;
+
 namespace SafePool.Leases;
 
 /// <summary>Finds the deadlock in which every lease is held by a flow that waits for another one.</summary>
 /// <remarks>
 /// <para>
 /// It cannot be proven: who rented a lease need not be who returns it. A flow may have given it to a task that has not come to it yet, and nothing tells of a copy. So what counts is that nothing moves: every lease was
-/// rented by a flow that waits, and for a good part of the budget of the rent that gives way no lease came or went, none was asked for its connection or seen at work, and on none of their connections a byte was read or written.
+/// rented by a flow that waits, and for some time no lease came or went, none was asked for its connection or seen at work, and on none of their connections a byte was read or written.
+/// </para>
+/// <para>
+/// How long depends on how it looks. Flows that hold one lease each and wait for a second are what a method looks like that calls another one which rents: from one look to the next. A flow that holds several may be a loop that rents
+/// for its workers, and those may call somebody else before they come to their lease: a good part of the budget.
 /// </para>
 /// <para>Thread-safety: two ticks may overlap, so a look holds a lock. What it reads without one (a lease, a rent) may change meanwhile: then the next look finds that something has moved.</para>
 /// </remarks>
 internal sealed class Deadlock(PoolParts parts)
 {
+    // For a second look.
+    private static readonly TimeSpan _oneLook = MaintenanceLoop.Period;
+
     // A worker that was given a lease may call somebody else first. Who has less time than the shorter of these waits it out.
     private static readonly TimeSpan _shortest = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan _longest = TimeSpan.FromSeconds(10);
@@ -39,9 +48,10 @@ internal sealed class Deadlock(PoolParts parts)
                 return null;
             }
 
+            var mayBeWorkers = nested.Exists(static waiter => waiter.Flow.HeldLeases().Skip(1).Any());
             foreach (var last in nested)
             {
-                if (parts.Clock.RunningSince(Math.Max(_stillSince, last.Flow.BegunAt)) >= Stretch(last.Rent.Patience))
+                if (parts.Clock.RunningSince(Math.Max(_stillSince, last.Flow.BegunAt)) >= (mayBeWorkers ? Stretch(last.Rent.Patience) : _oneLook))
                 {
                     _isClosed = false;
                     return last;

@@ -69,12 +69,28 @@ public sealed class DeadlockTests
         Assert.Equal(1, error.Diagnosis.Evidence.Single(evidence => evidence.Verdict == PoolVerdict.NestedRents).Places);
     }
 
-    /// <summary>A short budget gains nothing from an earlier end, and a worker may need as long.</summary>
+    /// <summary>What a method looks like that holds a lease and calls another one which rents.</summary>
     [Fact]
-    public async Task RentAsync_TheBudgetIsShort_IsWaitedOut()
+    public async Task RentAsync_TheFlowHoldsOneLease_FailsAtTheSecondLook()
     {
         await using var scripted = Create(size: 1);
         using var outer = await RentAt(scripted, 1);
+        var inner = scripted.BeginRent(_budget);
+
+        scripted.Tick(3);
+
+        var error = await Assert.ThrowsAsync<PoolExhaustedException>(() => inner);
+        Assert.InRange(error.Waited, TimeSpan.Zero, TimeSpan.FromSeconds(0.75));
+        Assert.Contains("a deadlock", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A short budget gains nothing from an earlier end, and a worker may need as long.</summary>
+    [Fact]
+    public async Task RentAsync_SeveralLeasesAndAShortBudget_IsWaitedOut()
+    {
+        await using var scripted = Create(size: 2);
+        using var outer = await RentAt(scripted, 1);
+        using var middle = await RentAt(scripted, 2);
         var inner = scripted.BeginRent(TimeSpan.FromSeconds(2));
 
         scripted.Tick(8);
