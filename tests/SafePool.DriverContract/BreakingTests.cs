@@ -276,4 +276,56 @@ public sealed class BreakingTests
 
         Assert.Contains(ConnectionState.Broken, states);
     }
+
+    /// <summary>
+    /// <c>NpgsqlConnectionSource.AskAsync</c> gives a question up by its token: a connection that has gone silent then breaks alone, also while the answers to a reset that rides along are missing. Otherwise one that a
+    /// firewall has dropped would end all.
+    /// </summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Silence_CommandCancelledByItsToken_BreaksThisConnectionAndNoOther(bool hasRested)
+    {
+        await using var driver = await RawDriver.StartAsync();
+        await using var one = await OpenSilentAsync(driver, hasRested);
+        await using var command = new NpgsqlCommand(";", one) { CommandTimeout = 3 };
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => command.ExecuteNonQueryAsync(patience.Token).WaitAsync(TimeSpan.FromSeconds(15), Cancellation));
+
+        Assert.Equal(ConnectionState.Broken, one.FullState);
+        Assert.Equal(2, driver.CountIdle());
+    }
+
+    /// <summary>The same by its timeout ends all that is idle. If that stops, nobody need cancel by a token.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Silence_CommandThatTimesOut_EndsEveryIdleConnection(bool hasRested)
+    {
+        await using var driver = await RawDriver.StartAsync();
+        await using var one = await OpenSilentAsync(driver, hasRested);
+        await using var command = new NpgsqlCommand(";", one) { CommandTimeout = 1 };
+
+        await Assert.ThrowsAsync<NpgsqlException>(() => command.ExecuteNonQueryAsync(Cancellation));
+
+        Assert.Equal(ConnectionState.Broken, one.FullState);
+        Assert.Null(driver.TryTake());
+    }
+
+    private static async Task<NpgsqlConnection> OpenSilentAsync(RawDriver driver, bool hasRested)
+    {
+        var one = await driver.OpenAsync();
+        var session = one.ProcessID;
+        if (hasRested)
+        {
+            await one.CloseAsync();
+            one = driver.TryTake()!;
+        }
+
+        await driver.FillAsync(2);
+        Assert.Equal(session, one.ProcessID);
+        Assert.True(driver.Proxy.Swallow(await driver.AskOutsideAsync<int>($"SELECT client_port FROM pg_stat_activity WHERE pid = {session}")));
+        return one;
+    }
 }

@@ -19,6 +19,7 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
     private readonly Socket _server = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
     private StartupKind _countedAs;
     private string _application = "";
+    private volatile bool _isSwallowed;
     private bool _isOver;
 
     /// <summary>Gets a task that ends, and never fails, once both sockets are closed.</summary>
@@ -44,6 +45,25 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
             }
         }
     }
+
+    /// <summary>Gets the port from which it has reached the server; null before it has, and once it is over.</summary>
+    public int? PortAtServer
+    {
+        get
+        {
+            try
+            {
+                return (_server.LocalEndPoint as IPEndPoint)?.Port;
+            }
+            catch (Exception gone) when (gone is SocketException or ObjectDisposedException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>From now on nothing passes, also no end.</summary>
+    public void Swallow() => _isSwallowed = true;
 
     /// <summary>Says in words which connection it is.</summary>
     /// <param name="now">A timestamp of <see cref="TimeProvider.System"/>.</param>
@@ -165,6 +185,11 @@ internal sealed class ProxiedConnection(Socket client, EndPoint serverAddress, P
         {
             var count = await ReceiveAsync(from, buffer);
             await traffic.PassAsync(_ended.Token);
+            if (_isSwallowed)
+            {
+                await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, _ended.Token);
+            }
+
             if (count == 0)
             {
                 return;

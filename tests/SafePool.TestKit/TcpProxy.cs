@@ -136,6 +136,16 @@ public sealed class TcpProxy : IAsyncDisposable
     /// <summary>Swallows the network: connections stay open, new ones are accepted, and no byte and no end passes.</summary>
     public void Stall() => _traffic.Stall();
 
+    /// <summary>Swallows one connection for good, as a firewall that has forgotten it: it stays open, and no byte and no end passes.</summary>
+    /// <param name="clientPort">Its port as the server sees it: <c>pg_stat_activity.client_port</c>.</param>
+    /// <returns>Whether there is such a one.</returns>
+    public bool Swallow(int clientPort)
+    {
+        var found = _connections.Keys.FirstOrDefault(connection => connection.PortAtServer == clientPort);
+        found?.Swallow();
+        return found is not null;
+    }
+
     /// <summary>Lets pass what has piled up since <see cref="Stall"/>, and all that follows.</summary>
     public void Resume() => _traffic.Resume();
 

@@ -7,6 +7,8 @@ namespace SafePool.Connections;
 /// <summary>The closer look at a connection that was taken while <see cref="PhysicalConnections.NeedsCare"/> was set, or by the pool itself.</summary>
 internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnections physicals)
 {
+    private const string Nothing = ";";
+
     private static readonly Task<bool> _unfit = Task.FromResult(false);
 
     /// <summary>Begins to make a connection fit to be handed out. Null when it is fit as it is.</summary>
@@ -54,11 +56,12 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             return false;
         }
 
+        physicals.NoteAsked(physical);
         try
         {
             if (flush || physical.NeedsFlush)
             {
-                await FlushAsync(connection, blocking).ConfigureAwait(false);
+                await FlushAsync(connection, physical, blocking).ConfigureAwait(false);
                 physical.NeedsFlush = false;
                 physicals.NoteSeen(physical);
             }
@@ -77,7 +80,7 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
 
             if (physical.NeedsTimeoutReset)
             {
-                await source.ExecuteAsync(connection, "RESET statement_timeout", blocking).ConfigureAwait(false);
+                await SayAsync(connection, physical, "RESET statement_timeout", blocking).ConfigureAwait(false);
                 physical.NeedsTimeoutReset = false;
             }
 
@@ -90,16 +93,43 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
         }
     }
 
-    private async ValueTask FlushAsync(NpgsqlConnection connection, bool blocking)
+    private async ValueTask FlushAsync(NpgsqlConnection connection, PhysicalConnection physical, bool blocking)
     {
         try
         {
             // An empty command would be refused; this statement is none, but takes along what waits, and absorbs a cancel.
-            await source.ExecuteAsync(connection, ";", blocking).ConfigureAwait(false);
+            await SayAsync(connection, physical, Nothing, blocking).ConfigureAwait(false);
         }
         catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)
         {
             // That was the late one.
+        }
+    }
+
+    /// <summary>Says something that may have no answer. Who blocks cannot be cancelled, and Npgsql's own timeout takes all others along.</summary>
+    private async ValueTask SayAsync(NpgsqlConnection connection, PhysicalConnection physical, string sql, bool blocking)
+    {
+        if (blocking)
+        {
+            await source.ExecuteAsync(connection, sql, blocking).ConfigureAwait(false);
+            return;
+        }
+
+        using var patience = physicals.BeginPatience();
+        try
+        {
+            await source.AskAsync(connection, sql, patience.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            physical.BrokeAlone = true;
+            throw;
+        }
+
+        if (patience.IsCancellationRequested)
+        {
+            // Answered after all, as in a process that stood still: the cancel may be on its way.
+            await source.ExecuteAsync(connection, Nothing, blocking).ConfigureAwait(false);
         }
     }
 }

@@ -155,8 +155,9 @@ internal sealed class ConnectionOpener : IDisposable
     /// <summary>The same for what nobody had leased.</summary>
     /// <param name="host">Where it was; null where there is one host.</param>
     /// <param name="generation">Of what was lost.</param>
-    public bool TryRetire(ServerDataSource? host, int generation)
-        => host is null ? TryRetireAll(generation) : host.TryNoteLoss(_parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host);
+    /// <param name="since">When the loss began, if that was not now: one that was noted after that is the same.</param>
+    public bool TryRetire(ServerDataSource? host, int generation, long? since = null)
+        => host is null ? TryRetireAll(generation) : host.TryNoteLoss(since ?? _parts.Clock.Exact, _parts.Clock.Exact) && RetireAt(host);
 
     /// <summary>The host of a connection where there are several; null otherwise.</summary>
     public ServerDataSource? HostOf(NpgsqlConnection? connection)

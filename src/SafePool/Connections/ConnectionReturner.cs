@@ -65,30 +65,41 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
     public void ReturnAfter(LeaseSlot slot, Task<bool> look)
     {
         var lease = new ClosingLease(slot);
+        var physical = slot.Connection is { } connection ? parts.Source.Identify(connection) : null;
         _ = SettleAsync(slot, lease, CloseAsync(), blocking: false).AsTask();
 
         async Task<CloseOutcome> CloseAsync()
         {
             var isFit = await look.ConfigureAwait(false);
-            return await _closer.CloseForSureAsync(lease, retire: !isFit).ConfigureAwait(false);
+            var outcome = await _closer.CloseForSureAsync(lease, retire: !isFit).ConfigureAwait(false);
+            if (outcome != CloseOutcome.Broken || physical is not { BrokeAlone: true })
+            {
+                return outcome;
+            }
+
+            physical.IsRetired = true;
+            return CloseOutcome.Gone;
         }
     }
 
-    /// <summary>The same for one over which the server did not answer in time: another one is asked before all are retired.</summary>
+    /// <summary>The same for one over which the server did not answer in time: the others are asked before all are retired.</summary>
     public void GiveUpOn(LeaseSlot slot, Task<bool> look)
     {
-        var (host, generation) = (opener.HostOf(slot.Connection), slot.Generation);
-        ReturnAfter(slot, look);
-        if (SecondOpinion.Agrees(host, generation))
+        var physical = slot.Connection is { } connection ? parts.Source.Identify(connection) : null;
+        var silence = new Silence(physical, opener.HostOf(slot.Connection), slot.Generation, physical?.AskedAt ?? parts.Clock.Exact);
+        if (physical is not null)
         {
-            RetireSilent(host, generation);
+            PhysicalConnections.NoteSilent(physical);
         }
+
+        ReturnAfter(slot, look);
+        SecondOpinion.Seek(silence);
     }
 
     /// <summary>Retires a generation of which nobody answers, at one host where there are several.</summary>
-    public void RetireSilent(ServerDataSource? host, int generation)
+    public void RetireSilent(Silence silence)
     {
-        if (opener.TryRetire(host, generation))
+        if (opener.TryRetire(silence.Host, silence.Generation, silence.Since))
         {
             parts.Recorder.Record(FlightEventKind.ProbeFailed);
             Log.ProbeFailed(parts.Logger, parts.Settings.Name);

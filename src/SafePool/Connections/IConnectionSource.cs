@@ -81,6 +81,9 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     /// <summary>Runs SQL on behalf of the pool, its result ignored.</summary>
     ValueTask ExecuteAsync(NpgsqlConnection connection, string sql, bool blocking);
 
+    /// <summary>The same, for so long as the token says, which is not longer than <see cref="Options.PoolSettings.ReturnPatience"/> by a second. A connection that is silent then breaks with <see cref="OperationCanceledException"/> and takes no other along.</summary>
+    ValueTask AskAsync(NpgsqlConnection connection, string sql, CancellationToken patience) => ExecuteAsync(connection, sql, blocking: false);
+
     /// <summary>Resets the session at once, prepared statements included. True when a transaction had to be rolled back for it.</summary>
     Task<bool> DiscardAllAsync(NpgsqlConnection connection);
 

@@ -38,6 +38,7 @@ internal sealed class IdleQuestion(PoolParts parts, RestingPlaces resting, Conne
             return default;
         }
 
+        parts.Physicals.NoteAsked(physical);
         var asking = ask(connection, physical, cancellationToken);
         return await EndsAsync(slot, asking, timeout).ConfigureAwait(false) ? await asking.ConfigureAwait(false) : default;
     }

@@ -218,6 +218,16 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         }
     }
 
+    public async ValueTask AskAsync(NpgsqlConnection connection, string sql, CancellationToken patience)
+    {
+        // Npgsql takes its own timeout for a sign that the server has gone, and clears its pool; what a token has cancelled breaks alone. But until the answers to a reset that rides along are
+        // read it only notes the token's word: then the timeout, which must not come first, is what ends the wait.
+        var command = Housekeeping.Command(sql, connection);
+        await using var disposal = command.ConfigureAwait(false);
+        command.CommandTimeout = _patience + 1;
+        await command.ExecuteNonQueryAsync(patience).ConfigureAwait(false);
+    }
+
     public Task<bool> DiscardAllAsync(NpgsqlConnection connection)
         => _path.ForbidsReset ? Task.FromResult(false) : OwnThread.RunAsync(() => DiscardAll(connection));
 

@@ -34,6 +34,15 @@ internal sealed class PhysicalConnection(int generation, long openedAt, long exp
     /// <summary>When the pool last had an answer over it, as a timestamp of the pool's clock: what leases do is not noted.</summary>
     public long SeenAt { get; set; } = openedAt;
 
+    /// <summary>When the pool last began to ask something over it, as a timestamp of the pool's clock.</summary>
+    public long AskedAt { get; set; } = openedAt;
+
+    /// <summary>The pool's last question has had no answer in time, and none since.</summary>
+    public bool IsSilent { get; set; }
+
+    /// <summary>It broke because the pool has given up its question: no other has ended with it.</summary>
+    public bool BrokeAlone { get; set; }
+
     /// <summary>
     /// A late cancel may still be on its way to it: one round trip must absorb that before the connection is used again.
     /// </summary>

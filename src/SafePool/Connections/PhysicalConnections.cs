@@ -19,6 +19,8 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
 {
     private const double LifetimeJitter = 0.1;
 
+    private static readonly TimeSpan _grace = TimeSpan.FromMilliseconds(250);
+
     private volatile PoolSettings _settings = settings;
 
     private readonly ConditionalWeakTable<object, PhysicalConnection> _known = [];
@@ -161,8 +163,21 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
     /// <summary>The earliest moment at which one may be due, as a timestamp of the pool's clock.</summary>
     public long NextExpiry => Volatile.Read(ref _nextExpiry);
 
+    /// <summary>The pool begins to ask something over it.</summary>
+    public void NoteAsked(PhysicalConnection physical) => physical.AskedAt = clock.Exact;
+
+    /// <summary>For a question whose end somebody waits for: it is given up a little after he has left.</summary>
+    public CancellationTokenSource BeginPatience() => new(PoolSettings.ReturnPatience + _grace, clock.Provider);
+
     /// <summary>The server has answered over it.</summary>
-    public void NoteSeen(PhysicalConnection physical) => physical.SeenAt = clock.Exact;
+    public void NoteSeen(PhysicalConnection physical)
+    {
+        physical.SeenAt = clock.Exact;
+        physical.IsSilent = false;
+    }
+
+    /// <summary>The server has not answered over it in time.</summary>
+    public static void NoteSilent(PhysicalConnection physical) => physical.IsSilent = physical.SeenAt < physical.AskedAt;
 
     /// <summary>It may come to rest, but nobody gets it any more: whoever takes it next retires it.</summary>
     public void Expire(PhysicalConnection physical)
@@ -198,8 +213,11 @@ internal sealed class PhysicalConnections(PoolSettings settings, PoolClock clock
         => _known.Count(entry => entry.Value.Server == server && entry.Value.Generation == _generation && IsOfUse(entry.Value));
 
     /// <summary>Those of this generation that lead to a host, and may still be handed out.</summary>
-    public IReadOnlyList<PhysicalConnection> At(ServerDataSource server)
-        => [.. _known.Select(entry => entry.Value).Where(physical => physical.Server == server && physical.Generation == _generation && IsOfUse(physical))];
+    public IReadOnlyList<PhysicalConnection> At(ServerDataSource server) => In(_generation, server);
+
+    /// <summary>Those of a generation that may still be handed out, at one host or, with null, at any. One that has just ended by itself may be among them.</summary>
+    public IReadOnlyList<PhysicalConnection> In(int generation, ServerDataSource? server)
+        => [.. _known.Select(entry => entry.Value).Where(physical => physical.Generation == generation && (server is null || physical.Server == server) && IsOfUse(physical))];
 
     private static bool IsOfUse(PhysicalConnection physical) => !physical.IsRetired && physical.ExpiresAt != long.MinValue;
 

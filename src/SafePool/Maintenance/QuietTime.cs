@@ -9,6 +9,7 @@ internal sealed class QuietTime(PoolParts parts)
     private long _moves;
     private long _since = parts.Clock.Exact;
     private long _lookedAt = parts.Clock.Exact;
+    private long _notedAt;
     private bool _isNoted;
 
     /// <summary>Whether nothing is left to be noticed before somebody rents.</summary>
@@ -31,11 +32,11 @@ internal sealed class QuietTime(PoolParts parts)
             // Since the last look: the last one may have been right after that.
             (_moves, _since, _isNoted) = (moves, _lookedAt, false);
         }
-        else if (!_isNoted && parts.Clock.Since(_since) >= parts.Settings.ProbeAfterQuiet && (leases > 0 || parts.Gate.Idle > 0))
+        else if (parts.Clock.Since(_isNoted ? _notedAt : _since) >= parts.Settings.ProbeAfterQuiet && (leases > 0 || parts.Gate.Idle > 0))
         {
-            // All of them, what is leased too: nobody notes what a lease has heard.
+            // All of them, what is leased too: nobody notes what a lease has heard. And again while it lasts: what the sweep has heard since may be long ago when it ends.
             parts.Physicals.RequireProbes();
-            _isNoted = true;
+            (_notedAt, _isNoted) = (now, true);
         }
 
         _lookedAt = now;

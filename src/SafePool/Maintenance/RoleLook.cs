@@ -99,6 +99,7 @@ internal sealed class RoleLook(PoolParts parts, RestingPlaces resting, Connectio
         }
 
         var role = HostRole.Unknown;
+        parts.Physicals.NoteAsked(physical);
         var look = AskAsync();
         if (!await ConnectionCare.IsOverAsync(look, PoolSettings.ReturnPatience, parts.Clock, CancellationToken.None).ConfigureAwait(false))
         {

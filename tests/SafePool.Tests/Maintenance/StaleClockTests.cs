@@ -188,6 +188,29 @@ public sealed class StaleClockTests
         Assert.Equal(2, Probes(scripted) - before);
     }
 
+    /// <summary>A lease that is out keeps the pool awake, and the sweep has sent what was unsent after the quiet began; an hour later that too is long ago.</summary>
+    [Fact]
+    public async Task Rents_LongAfterTheSweepHasHeardOfThemInTheQuiet_Ask()
+    {
+        await using var scripted = ScriptedPool.Create(options =>
+            (options.MaxSize, options.MaxLifetime, options.ProbeAfterIdle, options.WatchServer) = (4, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan, false));
+        var leases = await scripted.RentManyAsync(3);
+        await ReturnAsync(leases[1..]);
+        await Eventually.True(
+            () =>
+            {
+                scripted.Tick();
+                return Probes(scripted) == 2;
+            },
+            "what was unsent is sent");
+        scripted.Tick(8);
+
+        await RentOneByOneAsync(scripted, 2);
+
+        Assert.Equal(4, Probes(scripted));
+        await leases[0].DisposeAsync();
+    }
+
     [Fact]
     public async Task UnusedPool_SleepsUntilSomethingIsDue_AndARentWakesIt()
     {

@@ -1,0 +1,147 @@
+using SafePool.TestKit;
+using SafePool.Tests.Integration;
+using Xunit;
+
+namespace SafePool.Tests.Outages;
+
+/// <summary>Something between the pool and its server drops some connections without a word; the others live, and stay.</summary>
+public sealed class SilentConnectionTests : IAsyncLifetime
+{
+    // When the sweep has sent the last reset, and since that again so long that what it has heard is out of date.
+    private static readonly TimeSpan _longerThanQuiet = TimeSpan.FromSeconds(4);
+
+    // That no patience of the pool's own comes near to, nor what a busy machine adds to one.
+    private static readonly TimeSpan _bound = TimeSpan.FromSeconds(20);
+
+    private TcpProxy _proxy = null!;
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync() => _proxy = TcpProxy.Start(await Outside.SharedServerAsync());
+
+    public ValueTask DisposeAsync() => _proxy.DisposeAsync();
+
+    /// <summary>In a busy pool nothing is idle that could be asked; what has answered is known all the same.</summary>
+    [Theory]
+    [InlineData(4, 1, 8, true)]
+    [InlineData(4, 1, 8, false)]
+    [InlineData(8, 2, 16, true)]
+    [InlineData(8, 2, 5, false)]
+    public async Task Load_SomeConnectionsAreSilent_TheOthersStay(int size, int silent, int workers, bool watches)
+    {
+        await using var server = await CreateAsync(size, watches);
+        await server.Pool.FillAsync(size, Cancellation);
+        var sessions = await server.SessionsAsync();
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+        await SwallowAsync(server, sessions[..silent]);
+
+        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(7));
+        await Task.WhenAll(Enumerable.Range(0, workers).Select(_ => WorkAsync(server, enough.Token)));
+
+        await AssertLostAsync(server, sessions, silent);
+    }
+
+    /// <summary>Two that are asked at the same moment, while others are idle.</summary>
+    [Fact]
+    public async Task Rents_BothConnectionsAreSilent_TheIdleOnesStay()
+    {
+        await using var server = await CreateAsync(8, watches: false);
+        var leases = await server.Pool.RentAsync(8, Cancellation);
+        List<int> sessions = [];
+        foreach (var lease in leases)
+        {
+            sessions.Add(await lease.AskAsync<int>("SELECT pg_backend_pid()"));
+        }
+
+        await leases.ReturnAllAsync();
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+        await SwallowAsync(server, [.. sessions.Take(2)]);
+
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => server.UseAsync(Cancellation)));
+
+        await AssertLostAsync(server, [.. sessions], 2);
+    }
+
+    /// <summary>Nothing was heard of the others, and nothing is idle: they have work to do.</summary>
+    [Fact]
+    public async Task Rent_TheOnlyIdleConnectionIsSilent_WhatIsLeasedStays()
+    {
+        await using var server = await CreateAsync(4, watches: false);
+        await server.Pool.FillAsync(4, Cancellation);
+        var sessions = await server.SessionsAsync();
+        var leases = await server.Pool.RentAsync(3, Cancellation);
+        List<int> leased = [];
+        foreach (var lease in leases)
+        {
+            leased.Add(await lease.AskAsync<int>("SELECT pg_backend_pid()"));
+        }
+
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+        await SwallowAsync(server, [.. sessions.Except(leased)]);
+
+        var more = Enumerable.Range(0, 3).Select(_ => server.UseAsync(Cancellation)).ToArray();
+        await OutageKit.PassAsync(TimeSpan.FromSeconds(5), Cancellation);
+        await leases.ReturnAllAsync();
+
+        await Task.WhenAll(more).WaitAsync(_bound, TimeProvider.System, Cancellation);
+        await AssertLostAsync(server, sessions, 1);
+    }
+
+    /// <summary>The same when it is the server that is silent.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(3)]
+    public async Task Rents_TheServerIsSilent_FindItOutWhateverIsLeased(int leased)
+    {
+        await using var server = await CreateAsync(4, watches: false);
+        await server.Pool.FillAsync(4, Cancellation);
+        var leases = leased == 0 ? [] : await server.Pool.RentAsync(leased, Cancellation);
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+        _proxy.Stall();
+
+        var rents = Enumerable.Range(0, 8).Select(_ => server.UseAsync(Cancellation)).ToArray();
+        await Eventually.True(() => server.Logged(OutageKit.ProbeFailed) == 1, "the server is found silent", _bound);
+        _proxy.Resume();
+        await leases.ReturnAllAsync();
+
+        await Task.WhenAll(rents).WaitAsync(_bound, TimeProvider.System, Cancellation);
+        await Outstanding.NoneAsync(server.Pool, _bound);
+        await server.BurstAsync(4, Cancellation);
+        Assert.Equal(1, server.Logged(OutageKit.ProbeFailed));
+    }
+
+    private static async Task WorkAsync(PoolOnServer server, CancellationToken enough)
+    {
+        while (!enough.IsCancellationRequested)
+        {
+            await using var lease = await server.Pool.RentAsync(Cancellation);
+            await lease.DoAsync("SELECT pg_sleep(0.01)");
+        }
+    }
+
+    private static async Task AssertLostAsync(PoolOnServer server, int[] sessions, int silent)
+    {
+        await Eventually.True(() => server.Snapshot.TotalClosed >= silent, "what was silent is closed", _bound);
+        await Outstanding.NoneAsync(server.Pool, _bound);
+        var left = sessions.Intersect(await server.SessionsAsync()).Count();
+        Assert.Equal((0, (long)silent), (server.Logged(OutageKit.ProbeFailed), server.Snapshot.TotalClosed));
+        Assert.InRange(left, sessions.Length - silent, sessions.Length);
+    }
+
+    private async Task SwallowAsync(PoolOnServer server, int[] sessions)
+    {
+        foreach (var session in sessions)
+        {
+            Assert.True(_proxy.Swallow(await server.AskAsync<int>($"SELECT client_port FROM pg_stat_activity WHERE pid = {session}")));
+        }
+    }
+
+    private Task<PoolOnServer> CreateAsync(int size, bool watches)
+        => PoolOnServer.CreateAsync(
+            options =>
+            {
+                (options.MaxSize, options.WatchServer) = (size, watches);
+                options.AcquireTimeout = options.Breaker.TripAfter = TimeSpan.FromSeconds(30);
+            },
+            proxy: _proxy);
+}
