@@ -71,6 +71,11 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
         async Task<CloseOutcome> CloseAsync()
         {
             var isFit = await look.ConfigureAwait(false);
+            if (isFit && physical is not null)
+            {
+                parts.Physicals.NoteSeen(physical);
+            }
+
             var outcome = await _closer.CloseForSureAsync(lease, retire: !isFit).ConfigureAwait(false);
             if (outcome != CloseOutcome.Broken || physical is not { BrokeAlone: true })
             {
@@ -82,18 +87,13 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
         }
     }
 
-    /// <summary>The same for one over which the server did not answer in time: the others are asked before all are retired.</summary>
+    /// <summary>The same for one over which the server has not answered yet: the others are asked once it is silent for too long, before all are retired.</summary>
     public void GiveUpOn(LeaseSlot slot, Task<bool> look)
     {
         var physical = slot.Connection is { } connection ? parts.Source.Identify(connection) : null;
         var silence = new Silence(physical, opener.HostOf(slot.Connection), slot.Generation, physical?.AskedAt ?? parts.Clock.Exact);
-        if (physical is not null)
-        {
-            PhysicalConnections.NoteSilent(physical);
-        }
-
         ReturnAfter(slot, look);
-        SecondOpinion.Seek(silence);
+        _ = SeekAsync(silence, look);
     }
 
     /// <summary>Retires a generation of which nobody answers, at one host where there are several.</summary>
@@ -116,6 +116,23 @@ internal sealed class ConnectionReturner(PoolParts parts, RestingPlaces resting,
 
     /// <summary>The end of a return whose connection broke in its user's hands.</summary>
     public void ReturnBroken(LeaseSlot slot) => Conclude(slot, CloseOutcome.Broken);
+
+    /// <summary>Completes synchronously when it was waited for long enough: whoever asked may leave earlier.</summary>
+    private async Task SeekAsync(Silence silence, Task<bool> look)
+    {
+        var left = silence.Connection is null ? TimeSpan.Zero : PoolSettings.ReturnPatience - parts.Clock.RunningSince(silence.Since);
+        if (left > TimeSpan.Zero && await ConnectionCare.IsOverAsync(look, left, parts.Clock, CancellationToken.None).ConfigureAwait(false))
+        {
+            return;
+        }
+
+        if (silence.Connection is { } physical)
+        {
+            PhysicalConnections.NoteSilent(physical);
+        }
+
+        SecondOpinion.Seek(silence);
+    }
 
     /// <summary>Before it comes to rest, so that whoever takes it next looks closer.</summary>
     private void AskIfUnheard(LeaseSlot slot)

@@ -126,8 +126,7 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
         slot.Prepare(site: default, options: null);
         slot.NoteAsked();
         var left = deadline == long.MaxValue ? TimeSpan.MaxValue : Left(deadline);
-        var isSilence = left > PoolSettings.ReturnPatience;
-        var patience = isSilence ? PoolSettings.ReturnPatience : left;
+        var patience = left > PoolSettings.ReturnPatience ? PoolSettings.ReturnPatience : left;
         try
         {
             if (blocking ? look.Wait(patience, CancellationToken.None) : await ConnectionCare.IsOverAsync(look, patience, parts.Clock, cancellationToken).ConfigureAwait(false))
@@ -145,19 +144,11 @@ internal sealed class Readiness(PoolParts parts, RestingPlaces resting, Connecti
         }
         catch (OperationCanceledException)
         {
-            returner.ReturnAfter(slot, look);
+            returner.GiveUpOn(slot, look);
             throw;
         }
 
-        if (isSilence)
-        {
-            returner.GiveUpOn(slot, look);
-        }
-        else
-        {
-            returner.ReturnAfter(slot, look);
-        }
-
+        returner.GiveUpOn(slot, look);
         return false;
     }
 }

@@ -1,3 +1,4 @@
+using Npgsql;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using Xunit;
@@ -39,6 +40,48 @@ public sealed class SilentConnectionTests : IAsyncLifetime
         await Task.WhenAll(Enumerable.Range(0, workers).Select(_ => WorkAsync(server, enough.Token)));
 
         await AssertLostAsync(server, sessions, silent);
+    }
+
+    /// <summary>Where there are several hosts the others at the same one are asked; those elsewhere prove nothing, and are not concerned.</summary>
+    [Fact]
+    public async Task Load_OnTwoHostsAndOneConnectionIsSilent_TheOthersStay()
+    {
+        const int Size = 8;
+        await using var other = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await CreateAsync(
+            Size,
+            watches: false,
+            text => (text.Host, text.LoadBalanceHosts) = ($"127.0.0.1:{_proxy.Port},127.0.0.1:{other.Port}", true));
+        await server.Pool.FillAsync(Size, Cancellation);
+        await Eventually.True(
+            async () =>
+            {
+                await server.UseAsync(Cancellation);
+                return (_proxy.OpenConnections, other.OpenConnections) == (Size / 2, Size / 2);
+            },
+            "each has its share",
+            _bound);
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+
+        // Without those that have only knocked.
+        var sessions = await server.SessionsAsync();
+        var closed = server.Snapshot.TotalClosed;
+        foreach (var session in sessions)
+        {
+            if (_proxy.Swallow(await PortOfAsync(server, session)))
+            {
+                break;
+            }
+        }
+
+        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(7));
+        await Task.WhenAll(Enumerable.Range(0, Size).Select(_ => WorkAsync(server, enough.Token)));
+
+        // One more may have moved to where the lost one was.
+        await Outstanding.NoneAsync(server.Pool, _bound);
+        Assert.Equal(0, server.Logged(OutageKit.ProbeFailed));
+        Assert.InRange(server.Snapshot.TotalClosed - closed, 1, 2);
+        Assert.InRange(sessions.Intersect(await server.SessionsAsync()).Count(), Size - 2, Size);
     }
 
     /// <summary>Two that are asked at the same moment, while others are idle.</summary>
@@ -110,6 +153,28 @@ public sealed class SilentConnectionTests : IAsyncLifetime
         Assert.Equal(1, server.Logged(OutageKit.ProbeFailed));
     }
 
+    /// <summary>Nobody has two seconds to wait for an answer, or everybody leaves earlier.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Rents_TheServerIsSilentAndTheirBudgetsAreShort_FindItOutAllTheSame(bool cancelled)
+    {
+        await using var server = await CreateAsync(4, watches: false);
+        await server.Pool.FillAsync(4, Cancellation);
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+        _proxy.Stall();
+
+        using var impatience = new CancellationTokenSource(TimeSpan.FromSeconds(cancelled ? 1 : 60));
+        await Assert.ThrowsAnyAsync<Exception>(
+            () => server.Pool.RentAsync(new RentOptions { AcquireTimeout = TimeSpan.FromSeconds(cancelled ? 30 : 1) }, impatience.Token).AsTask());
+
+        await Eventually.True(() => server.Logged(OutageKit.ProbeFailed) == 1, "the server is found silent", _bound);
+        Assert.Equal(0, server.Snapshot.Idle);
+        _proxy.Resume();
+        await Outstanding.NoneAsync(server.Pool, _bound);
+        await server.BurstAsync(4, Cancellation);
+    }
+
     private static async Task WorkAsync(PoolOnServer server, CancellationToken enough)
     {
         while (!enough.IsCancellationRequested)
@@ -132,16 +197,20 @@ public sealed class SilentConnectionTests : IAsyncLifetime
     {
         foreach (var session in sessions)
         {
-            Assert.True(_proxy.Swallow(await server.AskAsync<int>($"SELECT client_port FROM pg_stat_activity WHERE pid = {session}")));
+            Assert.True(_proxy.Swallow(await PortOfAsync(server, session)));
         }
     }
 
-    private Task<PoolOnServer> CreateAsync(int size, bool watches)
+    private static Task<int> PortOfAsync(PoolOnServer server, int session)
+        => server.AskAsync<int>($"SELECT client_port FROM pg_stat_activity WHERE pid = {session}");
+
+    private Task<PoolOnServer> CreateAsync(int size, bool watches, Action<NpgsqlConnectionStringBuilder>? text = null)
         => PoolOnServer.CreateAsync(
             options =>
             {
                 (options.MaxSize, options.WatchServer) = (size, watches);
                 options.AcquireTimeout = options.Breaker.TripAfter = TimeSpan.FromSeconds(30);
             },
+            text,
             proxy: _proxy);
 }
