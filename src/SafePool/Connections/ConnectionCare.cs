@@ -100,9 +100,9 @@ internal sealed class ConnectionCare(IConnectionSource source, PhysicalConnectio
             // An empty command would be refused; this statement is none, but takes along what waits, and absorbs a cancel.
             await SayAsync(connection, physical, Nothing, blocking).ConfigureAwait(false);
         }
-        catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled)
+        catch (PostgresException cancelled) when (cancelled.SqlState == PostgresErrorCodes.QueryCanceled && source.StateOf(connection) == ConnectionState.Open)
         {
-            // That was the late one.
+            // That was the late one. A reset that was cut off has broken the connection instead.
         }
     }
 

@@ -178,6 +178,7 @@ public sealed class SessionResetTests
     public async Task ReturnAsync_FullResetCutOffByTheLeasesOwnTimeout_FailsTheFirstCommandOfTheNextLease()
     {
         await using var server = await CreateAsync(SessionReset.Full);
+        server.Pool.Reconfigure(options => options.ProbeAfterQuiet = Timeout.InfiniteTimeSpan);
         await OutlastResetAsync(server);
 
         await using (var next = await server.Pool.RentAsync(Cancellation))
@@ -188,6 +189,20 @@ public sealed class SessionResetTests
 
         await using var third = await server.Pool.RentAsync(Cancellation);
         Assert.Equal("0", await third.AskAsync<string>("SHOW statement_timeout"));
+    }
+
+    /// <summary>A rent that looks before it hands out meets the limit itself.</summary>
+    [Fact]
+    public async Task ReturnAsync_FullResetCutOffAndTheNextRentLooks_CostsTheConnectionAndNotTheNextLease()
+    {
+        await using var server = await CreateAsync(SessionReset.Full);
+        var session = await OutlastResetAsync(server);
+        server.Pool.Parts.Physicals.RequireProbes();
+
+        await using var next = await server.Pool.RentAsync(Cancellation);
+
+        Assert.NotEqual(session, await next.AskAsync<int>("SELECT pg_backend_pid()"));
+        Assert.Equal("0", await next.AskAsync<string>("SHOW statement_timeout"));
     }
 
     /// <summary>Leaves more to drop than the timeout allows that it leaves as well.</summary>
