@@ -47,16 +47,24 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
             }
         }
 
+        // Taken at once: or whoever met the silence would get one of these next, and wait for it as well.
+        List<LeaseSlot> others = [];
+        while (others.Count < MostAsked && resting.TryTakeIdle(out var slot, silence.Host))
+        {
+            others.Add(slot);
+        }
+
         // Unsafe: without the context of whoever met the silence.
-        ThreadPool.UnsafeQueueUserWorkItem(static state => _ = state.Self.ConcludeAsync(state.Silence), (Self: this, Silence: silence), preferLocal: false);
+        ThreadPool.UnsafeQueueUserWorkItem(
+            static state => _ = state.Self.ConcludeAsync(state.Silence, state.Others), (Self: this, Silence: silence, Others: others), preferLocal: false);
     }
 
-    private async Task ConcludeAsync(Silence silence)
+    private async Task ConcludeAsync(Silence silence, List<LeaseSlot> others)
     {
         var isAnswered = true;
         try
         {
-            isAnswered = await IsAnsweredAsync(silence.Host).ConfigureAwait(false);
+            isAnswered = await IsAnsweredAsync(silence.Host, others).ConfigureAwait(false);
         }
         finally
         {
@@ -72,16 +80,10 @@ internal sealed class SecondOpinion(PoolParts parts, RestingPlaces resting, Conn
         }
     }
 
-    private async Task<bool> IsAnsweredAsync(ServerDataSource? host)
-    {
-        List<Task<bool>> asked = [];
-        while (asked.Count < MostAsked && resting.TryTakeIdle(out var slot, host))
-        {
-            asked.Add(AskAsync(slot));
-        }
-
-        return asked.Count == 0 ? await LetsInAsync(host).ConfigureAwait(false) : (await Task.WhenAll(asked).ConfigureAwait(false)).Contains(true);
-    }
+    private async Task<bool> IsAnsweredAsync(ServerDataSource? host, List<LeaseSlot> others)
+        => others.Count == 0
+            ? await LetsInAsync(host).ConfigureAwait(false)
+            : (await Task.WhenAll(others.Select(AskAsync)).ConfigureAwait(false)).Contains(true);
 
     /// <summary>False when it was silent. One that has ended has said so too, and its return draws the conclusion.</summary>
     private async Task<bool> AskAsync(LeaseSlot slot)
