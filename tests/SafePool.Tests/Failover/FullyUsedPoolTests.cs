@@ -63,7 +63,8 @@ public sealed class FullyUsedPoolTests : IAsyncLifetime
 
         await load.AnswersAsync(5000);
 
-        Assert.Equal(opened, pool.GetSnapshot().TotalOpened);
+        // To and fro would be one in each tick, some dozens; one alone may make good for another that has ended.
+        Assert.InRange(pool.GetSnapshot().TotalOpened - opened, 0, 2);
         Assert.InRange(await SessionsAsync(_first), 4, 6);
     }
 
