@@ -5,7 +5,8 @@ namespace SafePool.Connections;
 /// <summary>Takes what is at rest from one of several hosts.</summary>
 /// <remarks>
 /// Places are not bound to hosts: a place stands for one connection at rest, wherever that is. So a take goes over the hosts until one yields, those first of which it is known that something
-/// lies there, the better role before the other, in turn where the load is balanced. All are asked before it is said that there is none.
+/// lies there, the better role before the other, in turn where the load is balanced. All are asked before it is said that there is none, and asked again if one came to rest meanwhile: at a host that had been asked already,
+/// perhaps, while the one that this place stood for went to the place of that one. So whoever has a place finds what lies under it; each round more is somebody else's return.
 /// </remarks>
 internal static class HostTakes
 {
@@ -14,10 +15,18 @@ internal static class HostTakes
     public static NpgsqlConnection? TryTake(ServerHosts hosts, Func<NpgsqlConnection, NpgsqlConnection?> take)
     {
         var start = hosts.IsBalanced ? hosts.NextTurn() : 0;
-        var tried = 0UL;
-        return Go(hosts, take, start, HostFit.Preferred, knownOnly: true, ref tried)
-            ?? Go(hosts, take, start, HostFit.Wrong, knownOnly: true, ref tried)
-            ?? Go(hosts, take, start, HostFit.Wrong, knownOnly: false, ref tried);
+        while (true)
+        {
+            var arrivals = hosts.Arrivals;
+            var tried = 0UL;
+            var taken = Go(hosts, take, start, HostFit.Preferred, knownOnly: true, ref tried)
+                ?? Go(hosts, take, start, HostFit.Wrong, knownOnly: true, ref tried)
+                ?? Go(hosts, take, start, HostFit.Wrong, knownOnly: false, ref tried);
+            if (taken is not null || hosts.Arrivals == arrivals)
+            {
+                return taken;
+            }
+        }
     }
 
     public static NpgsqlConnection? TryTakeAt(ServerDataSource host, Func<NpgsqlConnection, NpgsqlConnection?> take)

@@ -54,6 +54,11 @@ internal interface IConnectionSource : IAsyncDisposable, IDisposable
     {
     }
 
+    /// <summary>A place goes to whoever wants it, and with it the right to one that is at rest.</summary>
+    void NoteHandedOn()
+    {
+    }
+
     /// <summary>Opens a new connection. If one came to rest in this moment it may be that one: <see cref="OpenedConnection.IsNew"/>.</summary>
     /// <param name="attempt">On whose behalf; it is told how far this has come. Blocking if it is.</param>
     ValueTask<OpenedConnection> OpenAsync(OpenAttempt attempt);

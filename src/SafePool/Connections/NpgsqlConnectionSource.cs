@@ -65,8 +65,11 @@ internal sealed class NpgsqlConnectionSource : IConnectionSource
         if (_only is null)
         {
             _hosts.Of(connection)?.NoteRested();
+            _hosts.NoteArrival();
         }
     }
+
+    public void NoteHandedOn() => _hosts.NoteArrival();
 
     public NpgsqlConnection Create() => HostTakes.First(_hosts).Current.CreateConnection();
 

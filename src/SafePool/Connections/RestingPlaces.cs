@@ -30,6 +30,7 @@ internal sealed class RestingPlaces(PoolParts parts)
     /// <summary>Gives a place whose connection is at rest to whoever waits, or puts it among the idle.</summary>
     public void HandOn(LeaseSlot slot)
     {
+        parts.Source.NoteHandedOn();
         if (_calls.HasAny && TryAnswerCall(slot))
         {
             return;

@@ -30,6 +30,7 @@ internal sealed class ServerHosts : IDisposable
     private bool _wasRefused;
     private bool _isDisposed;
     private int _turn = -1;
+    private long _arrivals;
 
     public ServerHosts(PoolSettings settings, ServerPath path, TimeProvider clock, ILogger logger)
     {
@@ -85,6 +86,17 @@ internal sealed class ServerHosts : IDisposable
         }
 
         return null;
+    }
+
+    /// <summary>Grows, where there are several hosts, after a connection has come to rest and before anybody can take another one instead.</summary>
+    public long Arrivals => Volatile.Read(ref _arrivals);
+
+    public void NoteArrival()
+    {
+        if (IsSeveral)
+        {
+            Interlocked.Increment(ref _arrivals);
+        }
     }
 
     /// <summary>Where takes and round robins begin this time.</summary>
