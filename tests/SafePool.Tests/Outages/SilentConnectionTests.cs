@@ -42,6 +42,48 @@ public sealed class SilentConnectionTests : IAsyncLifetime
         await AssertLostAsync(server, sessions, silent);
     }
 
+    /// <summary>Where there are several hosts the others at the same one are asked; those elsewhere prove nothing, and are not concerned.</summary>
+    [Fact]
+    public async Task Load_OnTwoHostsAndOneConnectionIsSilent_TheOthersStay()
+    {
+        const int Size = 8;
+        await using var other = TcpProxy.Start(await Outside.SharedServerAsync());
+        await using var server = await CreateAsync(
+            Size,
+            watches: false,
+            text => (text.Host, text.LoadBalanceHosts) = ($"127.0.0.1:{_proxy.Port},127.0.0.1:{other.Port}", true));
+        await server.Pool.FillAsync(Size, Cancellation);
+        await Eventually.True(
+            async () =>
+            {
+                await server.UseAsync(Cancellation);
+                return (_proxy.OpenConnections, other.OpenConnections) == (Size / 2, Size / 2);
+            },
+            "each has its share",
+            _bound);
+        await OutageKit.PassAsync(_longerThanQuiet, Cancellation);
+
+        // Without those that have only knocked.
+        var sessions = await server.SessionsAsync();
+        var closed = server.Snapshot.TotalClosed;
+        foreach (var session in sessions)
+        {
+            if (_proxy.Swallow(await PortOfAsync(server, session)))
+            {
+                break;
+            }
+        }
+
+        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(7));
+        await Task.WhenAll(Enumerable.Range(0, Size).Select(_ => WorkAsync(server, enough.Token)));
+
+        // One more may have moved to where the lost one was.
+        await Outstanding.NoneAsync(server.Pool, _bound);
+        Assert.Equal(0, server.Logged(OutageKit.ProbeFailed));
+        Assert.InRange(server.Snapshot.TotalClosed - closed, 1, 2);
+        Assert.InRange(sessions.Intersect(await server.SessionsAsync()).Count(), Size - 2, Size);
+    }
+
     /// <summary>Two that are asked at the same moment, while others are idle.</summary>
     [Fact]
     public async Task Rents_BothConnectionsAreSilent_TheIdleOnesStay()
