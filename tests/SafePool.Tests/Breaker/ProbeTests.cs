@@ -101,7 +101,7 @@ public sealed class ProbeTests
             await TickUntilAsync(scripted, () => scripted.Log.Entries.Any(entry => entry.EventId == ProbeFailed), "the server is found silent");
         }
 
-        await TickUntilAsync(scripted, () => scripted.Snapshot.Quarantined >= (isBoundByBudget ? 1 : 2), "what is silent is quarantined");
+        await TickUntilAsync(scripted, () => scripted.Snapshot.Quarantined == 2, "both are quarantined");
         answer.SetResult();
         await scripted.UntilAsync(pool => pool is { Quarantined: 0, Leased: 0 });
     }
