@@ -201,6 +201,8 @@ public sealed class TcpProxy : IAsyncDisposable
 
     private void StopListeningLocked()
     {
+        // At once, although a process that is being started beside this may hold a copy of the socket until it runs.
+        _listener?.Shutdown(SocketShutdown.Both);
         _listener?.Dispose();
         _listener = null;
     }

@@ -7,6 +7,7 @@ using Xunit;
 namespace SafePool.Tests.Outages;
 
 /// <summary>A process of its own that is stopped (SIGSTOP), and goes on in a world that did not wait for it.</summary>
+[Collection(nameof(Alone))]
 public sealed class FrozenProcessTests : IAsyncLifetime
 {
     private TcpProxy _proxy = null!;

@@ -6,6 +6,7 @@ using Xunit;
 namespace SafePool.Tests.Outages;
 
 /// <summary>A pool that nobody uses holds MinSize sessions and not one more, whatever watches over them.</summary>
+[Collection(nameof(Alone))]
 public sealed class UnusedPoolTests(QuietServer quiet) : IClassFixture<QuietServer>
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
