@@ -57,6 +57,8 @@ public sealed class OutageTests
 
         for (var attempt = 0; attempt < 5; attempt++)
         {
+            // The pause begins where the failure is noted, which is on a thread of the pool.
+            await scripted.UntilAsync(pool => pool.Opening == 0);
             Assert.Equal(4 + attempt, scripted.Source.Opens);
             scripted.Tick(3);
             Assert.Equal(0, scripted.Source.PendingOpens);
@@ -65,6 +67,7 @@ public sealed class OutageTests
             scripted.Source.FailNextOpen(_refused);
         }
 
+        await scripted.UntilAsync(pool => pool.Opening == 0);
         scripted.Tick(4);
         await scripted.Source.PendingOpensReachAsync(1);
         scripted.Source.CompleteNextOpen();
