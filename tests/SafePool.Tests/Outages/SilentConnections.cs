@@ -20,7 +20,11 @@ public abstract class SilentConnections : IAsyncLifetime
 
     public async ValueTask InitializeAsync() => Proxy = TcpProxy.Start(await Outside.SharedServerAsync());
 
-    public ValueTask DisposeAsync() => Proxy.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return Proxy.DisposeAsync();
+    }
 
     private protected static async Task AssertLostAsync(PoolOnServer server, int[] sessions, int silent)
     {
@@ -39,7 +43,7 @@ public abstract class SilentConnections : IAsyncLifetime
         }
     }
 
-    private static Task<int> PortOfAsync(PoolOnServer server, int session)
+    private protected static Task<int> PortOfAsync(PoolOnServer server, int session)
         => server.AskAsync<int>($"SELECT client_port FROM pg_stat_activity WHERE pid = {session}");
 
     private protected Task<PoolOnServer> CreateAsync(int size, bool watches, Action<NpgsqlConnectionStringBuilder>? text = null)
