@@ -16,6 +16,9 @@ internal static class RoleQuestion
 
     private const int FirstThatShows = 14;
 
+    // What a standby answers to whoever asks for what only a primary has.
+    private const string Recovering = PostgresErrorCodes.ObjectNotInPrerequisiteState;
+
     /// <summary>The role of a session that was asked who it is; where it may not be asked for that, what it reports of itself, or, where the role matters, shows.</summary>
     public static async ValueTask<HostRole> OfNewAsync(
         NpgsqlConnection connection, PhysicalConnection physical, PoolSettings settings, bool blocking, CancellationToken cancellationToken)
@@ -57,8 +60,10 @@ internal static class RoleQuestion
             (_, "off") => HostRole.ReadWrite,
             ("off", "on") => HostRole.ReadOnly,
 
-            // In recovery every transaction is read-only, whatever the default. Where that is the default as well the one cannot be told from the other.
-            (null, "on") when await ShowAsync("default_transaction_read_only").ConfigureAwait(false) == "off" => HostRole.Standby,
+            // In recovery every transaction is read-only, whatever the default. Where that is the default as well, only a primary has a position to write at.
+            (null, "on") => await ShowAsync("default_transaction_read_only").ConfigureAwait(false) == "off"
+                ? HostRole.Standby
+                : await AskWritePositionAsync(connection, patience, blocking, cancellationToken).ConfigureAwait(false),
             _ => HostRole.Unknown,
         };
 
@@ -104,6 +109,20 @@ internal static class RoleQuestion
             _ => HostRole.Unknown,
         };
 
+    private static async ValueTask<HostRole> AskWritePositionAsync(NpgsqlConnection connection, TimeSpan patience, bool blocking, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await AskTextAsync(connection, "SELECT pg_current_wal_lsn()::text", patience, blocking, cancellationToken).ConfigureAwait(false) is null
+                ? HostRole.Unknown
+                : HostRole.ReadOnly;
+        }
+        catch (PostgresException recovering) when (recovering.SqlState == Recovering)
+        {
+            return HostRole.Standby;
+        }
+    }
+
     /// <summary>Null when the server objects to the question.</summary>
     private static async ValueTask<string?> AskTextAsync(
         NpgsqlConnection connection, string sql, TimeSpan patience, bool blocking, CancellationToken cancellationToken)
@@ -117,7 +136,7 @@ internal static class RoleQuestion
         {
             return (blocking ? command.ExecuteScalar() : await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false)) as string;
         }
-        catch (PostgresException refused) when (IdentityQuestion.IsRefusal(refused, connection))
+        catch (PostgresException refused) when (refused.SqlState != Recovering && IdentityQuestion.IsRefusal(refused, connection))
         {
             return null;
         }

@@ -64,6 +64,9 @@ public sealed class RefusedRoleTests : IAsyncLifetime
 
         await using var writing = Pool(primary, "read-write", "plain_reader");
         Assert.Contains("a read-only primary", (await Record.ExceptionAsync(() => AskAsync(writing, blocking: false)))!.ToString(), StringComparison.Ordinal);
+
+        await using var standby = Pool($"{primary},127.0.0.1:{_pair.Standby.Port}", "standby", "plain_reader");
+        Assert.Equal(_pair.Standby.Port, await AskAsync(standby, blocking: false));
     }
 
     /// <summary>Idle sessions are asked again, and a new one beside the pool.</summary>

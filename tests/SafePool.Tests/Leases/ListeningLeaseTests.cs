@@ -157,7 +157,15 @@ public sealed class ListeningLeaseTests
                 await Assert.ThrowsAnyAsync<Exception>(() => lease.Connection.WaitAsync(soon.Token));
             }
 
-            await Outages.OutageKit.UseAsync(server, Cancellation);
+            try
+            {
+                await Outages.OutageKit.UseAsync(server, Cancellation);
+            }
+            catch (NpgsqlException unread) when (unread.Message.Contains("while expecting", StringComparison.Ordinal))
+            {
+                // Seldom, and a stated limit (docs/architecture.md): cancelled between sending the reset and reading its answers, Npgsql forgets these. One command meets them, and none after it.
+                await Outages.OutageKit.UseAsync(server, Cancellation);
+            }
         }
 
         Assert.Equal((0, 0), (server.Snapshot.Leased, server.Snapshot.Quarantined));
