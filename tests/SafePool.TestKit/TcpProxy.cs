@@ -14,13 +14,14 @@ public sealed class TcpProxy : IAsyncDisposable
 {
     private readonly Lock _gate = new();
     private volatile EndPoint _server;
-    private readonly ProxyTraffic _traffic = new();
+    private readonly ProxyTraffic _traffic;
     private readonly ConcurrentDictionary<ProxiedConnection, byte> _connections = new();
     private Socket? _listener;
     private bool _disposed;
 
-    private TcpProxy(string host, int port)
+    private TcpProxy(string host, int port, ProxyTraffic traffic)
     {
+        _traffic = traffic;
         _server = Of(host, port);
         Port = FreePort.Pick();
         Listen();
@@ -112,11 +113,13 @@ public sealed class TcpProxy : IAsyncDisposable
     }
 
     /// <summary>Opens a proxy in front of the server of a connection string.</summary>
-    public static TcpProxy Start(string connectionString)
+    /// <param name="connectionString">Of the server.</param>
+    /// <param name="countedWith">Another proxy: the two count their connections together, stall together and resume together.</param>
+    public static TcpProxy Start(string connectionString, TcpProxy? countedWith = null)
     {
         var server = new NpgsqlConnectionStringBuilder(connectionString);
         return server.Host is { Length: > 0 } host && host[0] != '/' && !host.Contains(',', StringComparison.Ordinal)
-            ? new TcpProxy(host, server.Port)
+            ? new TcpProxy(host, server.Port, countedWith?._traffic ?? new ProxyTraffic())
             : throw new ArgumentException("The proxy needs one host, reached over TCP.", nameof(connectionString));
     }
 
