@@ -259,7 +259,7 @@ public sealed class ConnectionPoolUpkeepTests
     [Fact]
     public async Task Maintenance_AConnectionIsAtRestUnderNoPlace_GrowsToMinSizeAllTheSame()
     {
-        await using var scripted = ScriptedPool.Create(options => (options.MinSize, options.MaxSize) = (1, 4));
+        await using var scripted = ScriptedPool.Create(options => (options.MinSize, options.MaxSize, options.WatchServer) = (1, 4, false));
         await scripted.FillAsync(2);
         var inHand = scripted.Source.TryTakeEnlisting()!;
         foreach (var lease in await scripted.RentManyAsync(2))
