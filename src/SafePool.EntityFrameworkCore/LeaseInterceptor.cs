@@ -3,7 +3,7 @@ using System.Data.Common;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 using Npgsql;
-using SafePool.Leases;
+using SafePool.Time;
 
 namespace SafePool.EntityFrameworkCore;
 

@@ -1,5 +1,5 @@
 using System.Data.Common;
-using SafePool.Leases;
+using SafePool.Reports;
 
 namespace SafePool.EntityFrameworkCore;
 

@@ -2,8 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Reflection;
 using Microsoft.EntityFrameworkCore;
-using SafePool.Diagnostics;
 using SafePool.Leases;
+using SafePool.Reports;
 
 namespace SafePool.EntityFrameworkCore;
 

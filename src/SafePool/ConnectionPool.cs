@@ -6,16 +6,20 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
 using SafePool.Admission;
-using SafePool.Breaker;
-using SafePool.Connections;
 using SafePool.Diagnostics;
-using SafePool.Enlistments;
+using SafePool.Driver;
+using SafePool.Driver.Poolers;
 using SafePool.Leaks;
 using SafePool.Leases;
+using SafePool.Lifecycle;
+using SafePool.Lifecycle.Enlistments;
+using SafePool.Logging;
 using SafePool.Maintenance;
 using SafePool.Operations;
 using SafePool.Options;
-using SafePool.Telemetry;
+using SafePool.Renting;
+using SafePool.Reports;
+using SafePool.Time;
 
 namespace SafePool;
 

@@ -1,14 +1,17 @@
 using Microsoft.Extensions.Logging;
 using SafePool.Admission;
 using SafePool.Breaker;
-using SafePool.Connections;
 using SafePool.Diagnostics;
-using SafePool.Failures;
+using SafePool.Driver;
+using SafePool.Driver.Hosts;
+using SafePool.Driver.Poolers;
 using SafePool.Leaks;
 using SafePool.Leases;
-using SafePool.Maintenance;
+using SafePool.Lifecycle;
+using SafePool.Lifecycle.Failures;
 using SafePool.Options;
 using SafePool.Telemetry;
+using SafePool.Time;
 
 namespace SafePool;
 

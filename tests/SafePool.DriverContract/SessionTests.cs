@@ -1,5 +1,5 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
 using SafePool.DriverContract.Kit;
 using Xunit;
 

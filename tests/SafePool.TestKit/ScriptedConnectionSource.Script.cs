@@ -1,6 +1,6 @@
 using System.Data;
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver.Control;
 
 namespace SafePool.TestKit;
 

@@ -1,8 +1,9 @@
 using System.Data;
 using System.Transactions;
 using Npgsql;
-using SafePool.Connections;
-using SafePool.Maintenance;
+using SafePool.Driver;
+using SafePool.Driver.Control;
+using SafePool.Time;
 
 namespace SafePool.TestKit;
 

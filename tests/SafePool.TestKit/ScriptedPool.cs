@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
-using SafePool.Maintenance;
+using SafePool.Logging;
 using SafePool.Options;
+using SafePool.Time;
 
 namespace SafePool.TestKit;
 

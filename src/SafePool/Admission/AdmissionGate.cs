@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using SafePool.Lifecycle;
 
 namespace SafePool.Admission;
 

@@ -1,4 +1,4 @@
-using SafePool.Maintenance;
+using SafePool.Time;
 
 namespace SafePool.Admission;
 

@@ -1,5 +1,5 @@
-using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Time;
 
 namespace SafePool.Breaker;
 

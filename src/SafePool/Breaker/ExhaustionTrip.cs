@@ -1,7 +1,7 @@
 using SafePool.Admission;
 using SafePool.Leases;
-using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Time;
 
 namespace SafePool.Breaker;
 

@@ -1,6 +1,7 @@
 using SafePool.Admission;
-using SafePool.Connections;
-using SafePool.Maintenance;
+using SafePool.Driver;
+using SafePool.Leases;
+using SafePool.Time;
 
 namespace SafePool.Breaker;
 

@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
-using SafePool.Connections;
+using SafePool.Driver;
 using SafePool.Leases;
-using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Time;
 
 namespace SafePool.Diagnostics;
 

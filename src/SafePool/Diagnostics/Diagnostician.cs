@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using SafePool.Admission;
+using SafePool.Driver;
 using SafePool.Leases;
 
 namespace SafePool.Diagnostics;

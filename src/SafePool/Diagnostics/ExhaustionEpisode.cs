@@ -1,8 +1,8 @@
 using Microsoft.Extensions.Logging;
-using SafePool.Errors;
 using SafePool.Leases;
-using SafePool.Maintenance;
-using SafePool.Telemetry;
+using SafePool.Logging;
+using SafePool.Reports;
+using SafePool.Time;
 
 namespace SafePool.Diagnostics;
 

@@ -1,8 +1,9 @@
 using System.Collections.Immutable;
 using Npgsql;
 using SafePool.Leases;
-using SafePool.Maintenance;
+using SafePool.Operations;
 using SafePool.Options;
+using SafePool.Time;
 
 namespace SafePool.Diagnostics;
 

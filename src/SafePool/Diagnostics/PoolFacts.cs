@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
 using SafePool.Admission;
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Leases;
+using SafePool.Renting;
 
 namespace SafePool.Diagnostics;
 

@@ -1,7 +1,9 @@
 using System.Collections.Immutable;
 using SafePool.Admission;
-using SafePool.Connections;
-using SafePool.Errors;
+using SafePool.Driver;
+using SafePool.Leases;
+using SafePool.Operations;
+using SafePool.Renting;
 
 namespace SafePool.Diagnostics;
 

@@ -1,3 +1,5 @@
+using SafePool.Reports;
+
 namespace SafePool;
 
 /// <summary>No connection could be opened for longer than <see cref="BreakerOptions.TripAfter"/>, and none was idle.</summary>
@@ -7,7 +9,7 @@ namespace SafePool;
 public sealed class CircuitOpenException : PoolException
 {
     internal CircuitOpenException(PoolSnapshot snapshot, TimeSpan failingFor, TimeSpan retryAfter, Exception? lastFailure)
-        : base(Errors.Sentences.CircuitOpen(snapshot, failingFor, retryAfter, lastFailure), snapshot, lastFailure)
+        : base(Sentences.CircuitOpen(snapshot, failingFor, retryAfter, lastFailure), snapshot, lastFailure)
     {
         FailingFor = failingFor;
         RetryAfter = retryAfter;

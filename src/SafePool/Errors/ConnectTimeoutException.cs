@@ -1,10 +1,12 @@
+using SafePool.Reports;
+
 namespace SafePool;
 
 /// <summary>The pool had room, but no connection was open in time.</summary>
 public sealed class ConnectTimeoutException : PoolException
 {
     internal ConnectTimeoutException(PoolSnapshot snapshot, AcquirePhase phase, TimeSpan waited, Diagnosis diagnosis)
-        : base(Errors.Sentences.ConnectTimeout(snapshot, phase, waited, diagnosis), snapshot, snapshot.LastConnectError)
+        : base(Sentences.ConnectTimeout(snapshot, phase, waited, diagnosis), snapshot, snapshot.LastConnectError)
     {
         Phase = phase;
         Waited = waited;

@@ -1,3 +1,5 @@
+using SafePool.Reports;
+
 namespace SafePool;
 
 /// <summary>The server could not be asked, over a connection that the pool opens beside its own for that: no rent is concerned.</summary>
@@ -8,7 +10,7 @@ namespace SafePool;
 public sealed class ControlConnectionException : PoolException
 {
     internal ControlConnectionException(PoolSnapshot snapshot, string task, int terminated, Exception cause)
-        : base(Errors.Sentences.ServerNotAsked(snapshot, task, terminated, cause), snapshot, cause)
+        : base(Sentences.ServerNotAsked(snapshot, task, terminated, cause), snapshot, cause)
         => Terminated = terminated;
 
     /// <summary>Gets how many sessions <see cref="IConnectionPool.TerminateIdleSessionsAsync"/> had told to end before it failed; otherwise 0.</summary>

@@ -1,10 +1,12 @@
+using SafePool.Reports;
+
 namespace SafePool;
 
 /// <summary>The pool is draining or disposed.</summary>
 public sealed class PoolClosedException : PoolException
 {
     internal PoolClosedException(PoolSnapshot snapshot)
-        : base(Errors.Sentences.Closed(snapshot), snapshot)
+        : base(Sentences.Closed(snapshot), snapshot)
     {
     }
 }

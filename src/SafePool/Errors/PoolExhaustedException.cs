@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using SafePool.Diagnostics;
+using SafePool.Reports;
 
 namespace SafePool;
 
@@ -6,7 +8,7 @@ namespace SafePool;
 public sealed class PoolExhaustedException : PoolException
 {
     internal PoolExhaustedException(PoolSnapshot snapshot, TimeSpan waited, Diagnosis diagnosis, TimeSpan? retryAfter)
-        : base(Errors.Sentences.Exhausted(snapshot, waited, diagnosis), snapshot)
+        : base(Sentences.Exhausted(snapshot, waited, diagnosis), snapshot)
     {
         Waited = waited;
         Diagnosis = diagnosis;

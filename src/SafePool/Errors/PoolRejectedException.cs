@@ -1,10 +1,12 @@
+using SafePool.Reports;
+
 namespace SafePool;
 
 /// <summary>All connections were leased and <see cref="ConnectionPoolOptions.MaxWaiters"/> callers were waiting already.</summary>
 public sealed class PoolRejectedException : PoolException
 {
     internal PoolRejectedException(PoolSnapshot snapshot, int maxWaiters, Diagnosis diagnosis)
-        : base(Errors.Sentences.Rejected(snapshot, maxWaiters, diagnosis), snapshot)
+        : base(Sentences.Rejected(snapshot, maxWaiters, diagnosis), snapshot)
     {
         Diagnosis = diagnosis;
         HelpLink = diagnosis.HelpLink;

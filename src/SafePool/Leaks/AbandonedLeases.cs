@@ -1,3 +1,4 @@
+using SafePool.Diagnostics;
 using SafePool.Leases;
 
 namespace SafePool.Leaks;

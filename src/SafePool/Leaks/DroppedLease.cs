@@ -1,4 +1,5 @@
 using System.Data;
+using SafePool.Driver;
 using SafePool.Leases;
 
 namespace SafePool.Leaks;
@@ -7,7 +8,7 @@ namespace SafePool.Leaks;
 /// <remarks>
 /// <para>
 /// The collector cannot tell: Npgsql itself refers to a command that runs, and to a reader that is open. So what counts is what moves: the number of bytes that were read and written
-/// on the connection (<see cref="Connections.IConnectionSource.ProgressOf"/>), from the moment in which the lease was found dead. Who reads one more row, or
+/// on the connection (<see cref="IConnectionSource.ProgressOf"/>), from the moment in which the lease was found dead. Who reads one more row, or
 /// writes one, moves it; a command that is awaited by nobody, a reader that was left, an import that was given up do not.
 /// </para>
 /// <para>

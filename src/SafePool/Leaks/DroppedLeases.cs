@@ -1,11 +1,8 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
-using SafePool.Admission;
 using SafePool.Diagnostics;
 using SafePool.Leases;
-using SafePool.Maintenance;
-using SafePool.Options;
-using SafePool.Telemetry;
+using SafePool.Logging;
 
 namespace SafePool.Leaks;
 

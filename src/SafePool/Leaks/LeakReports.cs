@@ -1,9 +1,8 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
-using SafePool.Diagnostics;
-using SafePool.Errors;
 using SafePool.Leases;
-using SafePool.Telemetry;
+using SafePool.Logging;
+using SafePool.Reports;
 
 namespace SafePool.Leaks;
 

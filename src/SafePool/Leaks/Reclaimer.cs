@@ -1,8 +1,8 @@
 using System.Data;
 using Npgsql;
-using SafePool.Connections;
 using SafePool.Leases;
-using SafePool.Maintenance;
+using SafePool.Lifecycle;
+using SafePool.Time;
 
 namespace SafePool.Leaks;
 

@@ -1,3 +1,5 @@
+using SafePool.Reports;
+
 namespace SafePool.Leases;
 
 /// <summary>How long leases have been held lately: a ring of samples.</summary>

@@ -1,10 +1,10 @@
 using System.Diagnostics;
 using Npgsql;
 using SafePool.Admission;
-using SafePool.Connections;
-using SafePool.Enlistments;
-using SafePool.Leaks;
+using SafePool.Driver;
 using SafePool.Maintenance;
+using SafePool.Reports;
+using SafePool.Time;
 
 namespace SafePool.Leases;
 

@@ -1,8 +1,8 @@
 using System.Diagnostics;
-using SafePool.Diagnostics;
-using SafePool.Maintenance;
 using SafePool.Options;
+using SafePool.Reports;
 using SafePool.Telemetry;
+using SafePool.Time;
 
 namespace SafePool.Leases;
 

@@ -1,7 +1,7 @@
 using Npgsql;
-using SafePool.Connections;
-using SafePool.Errors;
+using SafePool.Driver;
 using SafePool.Options;
+using SafePool.Reports;
 
 namespace SafePool.Leases;
 

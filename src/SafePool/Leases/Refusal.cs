@@ -1,5 +1,6 @@
 using SafePool.Admission;
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Renting;
 
 namespace SafePool.Leases;
 

@@ -1,7 +1,7 @@
 using System.Data;
 using Npgsql;
-using SafePool.Enlistments;
-using SafePool.Errors;
+using SafePool.Driver;
+using SafePool.Reports;
 
 namespace SafePool.Leases;
 

@@ -1,3 +1,5 @@
+using SafePool.Reports;
+
 namespace SafePool.Leases;
 
 /// <summary>One lease on a slot: the present one, or one of the last few. A slot has a ring of them, made once and written over again.</summary>

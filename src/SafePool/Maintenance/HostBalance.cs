@@ -1,7 +1,9 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Driver.Hosts;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 

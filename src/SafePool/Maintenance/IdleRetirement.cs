@@ -1,6 +1,6 @@
-using SafePool.Connections;
 using SafePool.Leases;
-using SafePool.Telemetry;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 
 namespace SafePool.Maintenance;
 

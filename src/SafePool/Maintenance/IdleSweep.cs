@@ -1,12 +1,12 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using SafePool.Admission;
-using SafePool.Breaker;
-using SafePool.Connections;
-using SafePool.Enlistments;
+using SafePool.Driver;
+using SafePool.Driver.Hosts;
 using SafePool.Leases;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 

@@ -1,3 +1,5 @@
+using SafePool.Time;
+
 namespace SafePool.Maintenance;
 
 /// <summary>The lowest value seen during a sliding window: how many idle connections were never needed.</summary>

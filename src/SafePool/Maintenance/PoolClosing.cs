@@ -1,8 +1,6 @@
-using SafePool.Admission;
-using SafePool.Breaker;
-using SafePool.Connections;
 using SafePool.Diagnostics;
 using SafePool.Leases;
+using SafePool.Lifecycle;
 
 namespace SafePool.Maintenance;
 

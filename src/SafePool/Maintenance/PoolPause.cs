@@ -1,7 +1,7 @@
-using SafePool.Breaker;
-using SafePool.Connections;
 using SafePool.Diagnostics;
-using SafePool.Telemetry;
+using SafePool.Leases;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 
 namespace SafePool.Maintenance;
 

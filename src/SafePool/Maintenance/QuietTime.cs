@@ -1,3 +1,5 @@
+using SafePool.Time;
+
 namespace SafePool.Maintenance;
 
 /// <summary>Notices that nobody has rented or returned anything for a while: then the next rents make sure that what they get is alive (<see cref="ConnectionPoolOptions.ProbeAfterQuiet"/>).</summary>

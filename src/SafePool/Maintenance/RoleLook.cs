@@ -1,8 +1,10 @@
 using Npgsql;
-using SafePool.Connections;
-using SafePool.Leases;
+using SafePool.Driver;
+using SafePool.Driver.Control;
+using SafePool.Driver.Hosts;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 

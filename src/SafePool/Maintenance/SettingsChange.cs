@@ -1,7 +1,7 @@
-using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 using SafePool.Options;
-using SafePool.Telemetry;
 
 namespace SafePool.Maintenance;
 

@@ -1,4 +1,4 @@
-using SafePool.Connections;
+using SafePool.Driver;
 
 namespace SafePool.Maintenance;
 

@@ -1,4 +1,6 @@
 using SafePool.Admission;
+using SafePool.Lifecycle;
+using SafePool.Time;
 
 namespace SafePool.Maintenance;
 
@@ -40,7 +42,7 @@ internal sealed class UnsentResets(PoolClock clock)
 
     /// <summary>Takes note of what has come to rest since the last look.</summary>
     /// <param name="idle">The idle stack now.</param>
-    /// <param name="rearranged"><see cref="Connections.ConnectionOpener.Rearranged"/>, read before.</param>
+    /// <param name="rearranged"><see cref="ConnectionOpener.Rearranged"/>, read before.</param>
     public void Look(IdleMoves idle, int rearranged)
     {
         var arrived = idle.PushesSince(_seen) + (rearranged - _rearranged);

@@ -1,12 +1,10 @@
 using Microsoft.Extensions.Logging;
-using SafePool.Admission;
-using SafePool.Breaker;
-using SafePool.Connections;
 using SafePool.Diagnostics;
-using SafePool.Enlistments;
 using SafePool.Leaks;
+using SafePool.Lifecycle;
+using SafePool.Logging;
 using SafePool.Options;
-using SafePool.Telemetry;
+using SafePool.Time;
 
 namespace SafePool.Maintenance;
 

@@ -1,9 +1,9 @@
 using Npgsql;
-using SafePool.Admission;
-using SafePool.Connections;
 using SafePool.Diagnostics;
-using SafePool.Options;
-using SafePool.Telemetry;
+using SafePool.Leases;
+using SafePool.Lifecycle;
+using SafePool.Logging;
+using SafePool.Time;
 
 namespace SafePool.Maintenance;
 

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Driver.Control;
 
 namespace SafePool.Operations;
 

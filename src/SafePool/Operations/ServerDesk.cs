@@ -1,6 +1,9 @@
 using Npgsql;
-using SafePool.Connections;
 using SafePool.Diagnostics;
+using SafePool.Driver;
+using SafePool.Driver.Control;
+using SafePool.Lifecycle;
+using SafePool.Reports;
 
 namespace SafePool.Operations;
 
@@ -23,7 +26,7 @@ internal sealed class ServerDesk(PoolParts parts, IdleQuestion idle)
             ArgumentException.ThrowIfNullOrWhiteSpace(applicationName);
         }
 
-        var name = applicationName ?? parts.Source.ApplicationName ?? throw new InvalidOperationException(Errors.Sentences.NoApplicationName(parts.Settings.Name));
+        var name = applicationName ?? parts.Source.ApplicationName ?? throw new InvalidOperationException(Sentences.NoApplicationName(parts.Settings.Name));
         var termination = new IdleTermination(olderThan, name, dryRun, inTransaction);
         return AskAsync("end idle sessions", termination.RunAsync, () => termination.Terminated, cancellationToken);
     }

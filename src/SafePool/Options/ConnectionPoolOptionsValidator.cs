@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Options;
 using SafePool.Admission;
-using SafePool.Maintenance;
+using SafePool.Time;
 
 namespace SafePool.Options;
 

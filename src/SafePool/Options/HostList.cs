@@ -1,6 +1,5 @@
 using System.Globalization;
 using Npgsql;
-using SafePool.Connections;
 
 namespace SafePool.Options;
 

@@ -1,3 +1,5 @@
+using SafePool.Renting;
+
 namespace SafePool;
 
 /// <summary>When a lease counts as held for too long, what is written down about it, and what is done about it.</summary>

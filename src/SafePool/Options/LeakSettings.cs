@@ -1,3 +1,5 @@
+using SafePool.Renting;
+
 namespace SafePool.Options;
 
 /// <summary>The frozen form of <see cref="LeakOptions"/>.</summary>

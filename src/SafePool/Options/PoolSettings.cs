@@ -1,5 +1,4 @@
 using Npgsql;
-using SafePool.Connections;
 
 namespace SafePool.Options;
 

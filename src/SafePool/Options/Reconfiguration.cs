@@ -1,3 +1,5 @@
+using SafePool.Renting;
+
 namespace SafePool.Options;
 
 /// <summary>Which options differ between two settings, and which of those may change while the pool lives.</summary>

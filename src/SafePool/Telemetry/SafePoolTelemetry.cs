@@ -1,5 +1,5 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
 
 namespace SafePool;
 

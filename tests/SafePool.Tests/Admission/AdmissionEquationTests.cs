@@ -1,4 +1,6 @@
 using SafePool.Admission;
+using SafePool.Driver;
+using SafePool.Lifecycle;
 using Xunit;
 
 namespace SafePool.Tests.Admission;

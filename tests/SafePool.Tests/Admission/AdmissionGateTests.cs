@@ -1,4 +1,5 @@
 using SafePool.Admission;
+using SafePool.Driver;
 using Xunit;
 
 namespace SafePool.Tests.Admission;

@@ -1,6 +1,6 @@
 using SafePool.Admission;
-using SafePool.Maintenance;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Admission;

@@ -1,7 +1,7 @@
 using SafePool.Breaker;
-using SafePool.Maintenance;
 using SafePool.Options;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Breaker;

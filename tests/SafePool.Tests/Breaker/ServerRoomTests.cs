@@ -1,9 +1,10 @@
 using Npgsql;
 using SafePool.Admission;
 using SafePool.Breaker;
-using SafePool.Connections;
-using SafePool.Maintenance;
+using SafePool.Driver.Control;
+using SafePool.Logging;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Breaker;

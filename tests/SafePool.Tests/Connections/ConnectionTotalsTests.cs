@@ -1,5 +1,6 @@
-using SafePool.Connections;
+using SafePool.Driver;
 using SafePool.Leases;
+using SafePool.Lifecycle;
 using SafePool.TestKit;
 using Xunit;
 

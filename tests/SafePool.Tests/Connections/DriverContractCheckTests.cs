@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver.Contract;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using Xunit;

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
 using Xunit;
 
 namespace SafePool.Tests.Connections;

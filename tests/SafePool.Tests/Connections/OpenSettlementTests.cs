@@ -1,4 +1,5 @@
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Lifecycle;
 using SafePool.TestKit;
 using Xunit;
 

@@ -1,7 +1,7 @@
-using SafePool.Connections;
-using SafePool.Maintenance;
+using SafePool.Driver;
 using SafePool.TestKit;
 using SafePool.Tests.Options;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Connections;

@@ -1,11 +1,11 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using SafePool.Diagnostics;
 using SafePool.Leases;
-using SafePool.Maintenance;
+using SafePool.Reports;
 using SafePool.Telemetry;
 using SafePool.TestKit;
 using SafePool.Tests.Leaks;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Diagnostics;

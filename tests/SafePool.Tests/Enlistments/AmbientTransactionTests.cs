@@ -1,5 +1,5 @@
 using System.Transactions;
-using SafePool.Enlistments;
+using SafePool.Driver;
 using Xunit;
 
 namespace SafePool.Tests.Enlistments;

@@ -1,4 +1,5 @@
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Driver.Hosts;
 using Xunit;
 
 namespace SafePool.Tests.Failover;

@@ -1,5 +1,5 @@
 using Npgsql;
-using SafePool.Failures;
+using SafePool.Lifecycle.Failures;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using SafePool.Tests.Outages;

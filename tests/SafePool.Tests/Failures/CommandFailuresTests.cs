@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using SafePool.Failures;
+using SafePool.Lifecycle.Failures;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
 using Xunit;

@@ -1,10 +1,12 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
-using SafePool.Connections;
-using SafePool.Maintenance;
+using SafePool.Driver;
+using SafePool.Driver.Hosts;
+using SafePool.Driver.Poolers;
 using SafePool.Options;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Identity;

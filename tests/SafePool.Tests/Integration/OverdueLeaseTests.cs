@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
 using Npgsql;
-using SafePool.Leases;
+using SafePool.Diagnostics;
+using SafePool.Operations;
 using SafePool.TestKit;
 using SafePool.Tests.Leaks;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Integration;

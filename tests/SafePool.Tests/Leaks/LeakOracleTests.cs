@@ -1,8 +1,9 @@
 using System.Data;
 using Npgsql;
 using SafePool.Admission;
-using SafePool.Maintenance;
+using SafePool.Logging;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Leaks;

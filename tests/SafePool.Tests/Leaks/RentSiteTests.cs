@@ -1,5 +1,7 @@
 using System.Diagnostics;
-using SafePool.Leases;
+using SafePool.Diagnostics;
+using SafePool.Logging;
+using SafePool.Reports;
 using SafePool.TestKit;
 using Xunit;
 

@@ -1,5 +1,6 @@
 using SafePool.Maintenance;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Maintenance;

@@ -1,5 +1,5 @@
-using SafePool.Maintenance;
 using SafePool.TestKit;
+using SafePool.Time;
 using Xunit;
 
 namespace SafePool.Tests.Maintenance;

@@ -1,5 +1,5 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver.Control;
 using SafePool.Operations;
 using SafePool.TestKit;
 using SafePool.Tests.Integration;

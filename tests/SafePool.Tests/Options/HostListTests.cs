@@ -1,5 +1,6 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver.Hosts;
+using SafePool.Options;
 using Xunit;
 
 namespace SafePool.Tests.Options;

@@ -1,5 +1,6 @@
 using Npgsql;
 using SafePool.Options;
+using SafePool.Renting;
 using Xunit;
 
 namespace SafePool.Tests.Options;

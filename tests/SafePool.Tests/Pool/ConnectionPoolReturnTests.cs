@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Logging;
 using SafePool.Options;
 using SafePool.TestKit;
 using Xunit;

@@ -1,5 +1,6 @@
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver;
+using SafePool.Driver.Poolers;
 using Xunit;
 
 namespace SafePool.Tests.Poolers;

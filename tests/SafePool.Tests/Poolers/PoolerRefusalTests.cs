@@ -1,6 +1,6 @@
 using System.Data.Common;
 using Npgsql;
-using SafePool.Connections;
+using SafePool.Driver.Poolers;
 using SafePool.TestKit;
 using Xunit;
 

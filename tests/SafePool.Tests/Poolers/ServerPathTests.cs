@@ -1,4 +1,4 @@
-using SafePool.Connections;
+using SafePool.Driver.Poolers;
 using Xunit;
 
 namespace SafePool.Tests.Poolers;

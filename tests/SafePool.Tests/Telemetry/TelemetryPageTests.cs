@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.Logging;
 using OpenTelemetry.Metrics;
+using SafePool.Logging;
 using SafePool.Telemetry;
 using Xunit;
 

@@ -1,5 +1,7 @@
 using SafePool.Admission;
 using SafePool.Diagnostics;
+using SafePool.Operations;
+using SafePool.Renting;
 using Xunit;
 
 namespace SafePool.Tests.Verdicts;

@@ -1,4 +1,4 @@
-using SafePool.Errors;
+using SafePool.Diagnostics;
 using Xunit;
 
 namespace SafePool.Tests.Verdicts;
