@@ -230,7 +230,7 @@ public sealed class ClosingTests
         await next.DoAsync("EXECUTE by_sql");
     }
 
-    /// <summary>A stated limit (docs/architecture.md): a disposed reader or transaction that is used again may touch the next holder. If Npgsql ends that, the limit can go.</summary>
+    /// <summary>A stated limit (docs/limits.md): a disposed reader or transaction that is used again may touch the next holder. If Npgsql ends that, the limit can go.</summary>
     [Fact]
     public async Task DisposedReadersAndTransactions_AreUsedAgain()
     {

@@ -163,7 +163,7 @@ public sealed class ListeningLeaseTests
             }
             catch (NpgsqlException unread) when (unread.Message.Contains("while expecting", StringComparison.Ordinal))
             {
-                // Seldom, and a stated limit (docs/architecture.md): cancelled between sending the reset and reading its answers, Npgsql forgets these. One command meets them, and none after it.
+                // Seldom, and a stated limit (docs/limits.md): cancelled between sending the reset and reading its answers, Npgsql forgets these. One command meets them, and none after it.
                 await Outages.OutageKit.UseAsync(server, Cancellation);
             }
         }
