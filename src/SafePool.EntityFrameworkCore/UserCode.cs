@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Reflection;
 using Microsoft.EntityFrameworkCore;
-using SafePool.Leases;
 using SafePool.Reports;
 
 namespace SafePool.EntityFrameworkCore;

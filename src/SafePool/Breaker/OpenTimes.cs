@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using SafePool.Diagnostics;
 using SafePool.Telemetry;
 using SafePool.Time;
 

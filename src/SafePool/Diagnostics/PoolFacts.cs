@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using SafePool.Admission;
+using SafePool.Breaker;
 using SafePool.Driver;
 using SafePool.Leases;
 using SafePool.Renting;
@@ -59,21 +60,6 @@ internal sealed record PoolFacts
 /// <param name="For">How long it has been running.</param>
 /// <param name="IsRenting">It waits for a lease of the same pool.</param>
 internal readonly record struct HookFacts(string Name, TimeSpan For, bool IsRenting);
-
-/// <summary>How opens have fared.</summary>
-internal sealed record OpenFacts
-{
-    /// <summary>What the last open failed with; null after one that succeeded.</summary>
-    public Exception? LastError { get; init; }
-
-    public TimeSpan SinceLastError { get; init; }
-
-    /// <summary>For how long the oldest of the opens under way has been at it; null when there is none.</summary>
-    public TimeSpan? OldestPending { get; init; }
-
-    /// <summary>How long the last open that succeeded took; null before the first.</summary>
-    public TimeSpan? LastDuration { get; init; }
-}
 
 /// <summary>How the thread pool fares.</summary>
 internal sealed record ThreadFacts

@@ -11,20 +11,6 @@ namespace SafePool.Diagnostics;
 /// <summary>What is said for each verdict: what was seen, with its numbers, and what to do.</summary>
 internal static class VerdictSentences
 {
-    private const string Page = "docs/verdicts.md";
-
-    public static string HelpLink(PoolVerdict verdict) => $"{Page}#{verdict.ToString().ToLowerInvariant()}";
-
-    /// <summary>The verdict with its evidence and remedy; the next cause besides, if there is one.</summary>
-    public static string Describe(Diagnosis diagnosis)
-    {
-        var first = diagnosis.Evidence[0];
-        var besides = diagnosis.Evidence.Length > 1 && diagnosis.Evidence[1].Verdict != PoolVerdict.Undersized
-            ? $" Besides, {Sentences.Name(diagnosis.Evidence[1].Verdict)}: {Uncapitalized(diagnosis.Evidence[1].Text)}"
-            : "";
-        return $"Verdict: {Sentences.Name(first.Verdict)}. {first.Text} {first.Remedy}{besides}";
-    }
-
     public static VerdictEvidence Explain(PoolVerdict verdict, int places, ImmutableArray<LeaseHolder> holders, PoolFacts facts)
     {
         var (text, remedy) = verdict switch
@@ -251,6 +237,4 @@ internal static class VerdictSentences
     }
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
-
-    private static string Uncapitalized(string sentence) => char.ToLowerInvariant(sentence[0]) + sentence[1..];
 }

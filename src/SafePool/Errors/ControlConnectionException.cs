@@ -9,8 +9,8 @@ namespace SafePool;
 /// </remarks>
 public sealed class ControlConnectionException : PoolException
 {
-    internal ControlConnectionException(PoolSnapshot snapshot, string task, int terminated, Exception cause)
-        : base(Sentences.ServerNotAsked(snapshot, task, terminated, cause), snapshot, cause)
+    internal ControlConnectionException(PoolSnapshot snapshot, string task, int terminated, Exception cause, bool isFull, bool isElsewhere)
+        : base(Sentences.ServerNotAsked(snapshot, task, terminated, cause, isFull, isElsewhere), snapshot, cause)
         => Terminated = terminated;
 
     /// <summary>Gets how many sessions <see cref="IConnectionPool.TerminateIdleSessionsAsync"/> had told to end before it failed; otherwise 0.</summary>

@@ -44,7 +44,8 @@ internal sealed class ServerDesk(PoolParts parts, IdleQuestion idle)
         }
         catch (Exception error) when (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
         {
-            throw new ControlConnectionException(Snapshots.Of(parts), task, terminated(), error);
+            throw new ControlConnectionException(
+                Snapshots.Of(parts), task, terminated(), error, SqlStates.IsServerFull(error), isElsewhere: error is OtherServerException);
         }
 
         async Task<T> Ask(ControlSession server, CancellationToken cancellation)

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using SafePool.Diagnostics;
+using SafePool.Reports;
 
 namespace SafePool;
 
@@ -15,11 +15,11 @@ public sealed record Diagnosis
     public ImmutableArray<VerdictEvidence> Evidence { get; }
 
     /// <summary>Gets where the verdict is explained, relative to the project's root.</summary>
-    public string HelpLink => VerdictSentences.HelpLink(Verdict);
+    public string HelpLink => DiagnosisSentences.HelpLink(Verdict);
 
     /// <summary>The verdict, the evidence and the remedy.</summary>
     /// <returns>As in the message of the exception.</returns>
-    public override string ToString() => VerdictSentences.Describe(this);
+    public override string ToString() => DiagnosisSentences.Describe(this);
 }
 
 /// <summary>One cause, and what speaks for it.</summary>

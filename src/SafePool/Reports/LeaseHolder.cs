@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using SafePool.Leases;
 using SafePool.Operations;
 using SafePool.Reports;
 

@@ -1,7 +1,5 @@
 using System.Globalization;
 using SafePool.Diagnostics;
-using SafePool.Driver;
-using SafePool.Driver.Control;
 
 namespace SafePool.Reports;
 
@@ -23,10 +21,10 @@ internal static class Sentences
             + "Return the lease before the scope ends, and rent another one.";
 
     public static string Exhausted(PoolSnapshot pool, TimeSpan waited, Diagnosis diagnosis)
-        => $"Pool '{pool.Name}' exhausted: waited {Duration(waited)}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
+        => $"Pool '{pool.Name}' exhausted: waited {Duration(waited)}; {Counts(pool)}. {DiagnosisSentences.Describe(diagnosis)}{Longest(pool)}";
 
     public static string Rejected(PoolSnapshot pool, int maxWaiters, Diagnosis diagnosis)
-        => $"Pool '{pool.Name}' rejected the rent: {Counts(pool)}, and MaxWaiters is {maxWaiters}. {VerdictSentences.Describe(diagnosis)}{Longest(pool)}";
+        => $"Pool '{pool.Name}' rejected the rent: {Counts(pool)}, and MaxWaiters is {maxWaiters}. {DiagnosisSentences.Describe(diagnosis)}{Longest(pool)}";
 
     public static string Paused(PoolSnapshot pool, TimeSpan waited)
         => waited == TimeSpan.Zero
@@ -41,7 +39,7 @@ internal static class Sentences
             AcquirePhase.Probing => "for the sign of life of a connection that had been idle",
             _ => "for a connection, and none could be opened",
         };
-        return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {VerdictSentences.Describe(diagnosis)}";
+        return $"Pool '{pool.Name}' could not connect in time: waited {Duration(waited)} {wait}; {Counts(pool)}. {DiagnosisSentences.Describe(diagnosis)}";
     }
 
     public static string CircuitOpen(PoolSnapshot pool, TimeSpan failingFor, TimeSpan retryAfter, Exception? lastFailure)
@@ -53,13 +51,13 @@ internal static class Sentences
     public static string Closed(PoolSnapshot pool)
         => $"Pool '{pool.Name}' is closed: it was drained or disposed, and serves no more leases.";
 
-    public static string ServerNotAsked(PoolSnapshot pool, string task, int terminated, Exception cause)
+    public static string ServerNotAsked(PoolSnapshot pool, string task, int terminated, Exception cause, bool isFull, bool isElsewhere)
     {
         var done = terminated > 0 ? string.Create(CultureInfo.InvariantCulture, $" {terminated} sessions had been terminated before.") : "";
-        var remedy = SqlStates.IsServerFull(cause)
+        var remedy = isFull
             ? " It has no room for one more connection: ask as a superuser, for whom it keeps some."
             : "";
-        var met = cause is OtherServerException ? "" : " its control connection got no answer from the server.";
+        var met = isElsewhere ? "" : " its control connection got no answer from the server.";
         return $"Pool '{pool.Name}' could not {task}:{met} {cause.Message}{remedy}{done}";
     }
 

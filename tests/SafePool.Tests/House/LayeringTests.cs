@@ -53,11 +53,8 @@ public sealed partial class LayeringTests
         // The loop asks whether anybody waits, who keeps the pool.
         ("Time", "AdmissionGate"), ("Time", "GateCounts"),
 
-        // Texts that a report makes of itself.
-        ("Reports", "VerdictSentences"), ("Reports", "CallStack"), ("Reports", "OtherServerException"), ("Reports", "SqlStates"),
-
-        // One helper each, or one record, that stands in the wrong room.
-        ("Driver", "CommandFailures"), ("Driver", "ReadOnlySessions"), ("Breaker", "OpenFacts"), ("Diagnostics", "LeakReports"), ("Lifecycle", "Holders"),
+        // A helper or a record that stands in the wrong room.
+        ("Driver", "CommandFailures"), ("Diagnostics", "LeakReports"), ("Lifecycle", "Holders"),
     ];
 
     [Fact]

@@ -1,4 +1,4 @@
-using SafePool.Diagnostics;
+using SafePool.Reports;
 using Xunit;
 
 namespace SafePool.Tests.Verdicts;
@@ -10,6 +10,6 @@ public sealed class VerdictPageTests
     {
         var anchors = VerdictPage.Anchors().Select(anchor => $"docs/verdicts.md#{anchor}").ToHashSet();
 
-        Assert.All(Enum.GetValues<PoolVerdict>(), verdict => Assert.Contains(VerdictSentences.HelpLink(verdict), anchors));
+        Assert.All(Enum.GetValues<PoolVerdict>(), verdict => Assert.Contains(DiagnosisSentences.HelpLink(verdict), anchors));
     }
 }

@@ -1,5 +1,4 @@
 using Npgsql;
-using SafePool.Lifecycle.Failures;
 using SafePool.Options;
 
 namespace SafePool.Driver.Hosts;
@@ -70,8 +69,22 @@ internal static class RoleQuestion
         ValueTask<string?> ShowAsync(string name) => AskTextAsync(connection, $"SHOW {name}", patience, blocking, cancellationToken);
     }
 
+    /// <summary>What the server has said of itself; null when it has not.</summary>
+    public static bool? ReportedStandby(NpgsqlConnection? connection)
+    {
+        try
+        {
+            return connection?.PostgresParameters.TryGetValue("in_hot_standby", out var standby) is true ? standby == "on" : null;
+        }
+        catch (Exception)
+        {
+            // Read from another flow, while it closes or the server reports something.
+            return null;
+        }
+    }
+
     /// <summary>What the server has reported of itself when the session began, or changed; <see cref="HostRole.Unknown"/> when it has not. A pooler may report what holds no more.</summary>
-    public static HostRole Reported(NpgsqlConnection connection) => ReadOnlySessions.ReportedStandby(connection) switch
+    public static HostRole Reported(NpgsqlConnection connection) => ReportedStandby(connection) switch
     {
         true => HostRole.Standby,
         false when connection.PostgresParameters.TryGetValue("default_transaction_read_only", out var readOnly) => readOnly == "on" ? HostRole.ReadOnly : HostRole.ReadWrite,
@@ -81,7 +94,7 @@ internal static class RoleQuestion
     /// <summary>Whether the server is in recovery. Null when it does not answer; never throws what the server says.</summary>
     public static async Task<bool?> IsOnStandbyAsync(NpgsqlConnection connection)
     {
-        if (ReadOnlySessions.ReportedStandby(connection) is { } standby)
+        if (ReportedStandby(connection) is { } standby)
         {
             return standby;
         }

@@ -1,5 +1,6 @@
 using System.Data;
 using Npgsql;
+using SafePool.Driver.Hosts;
 using SafePool.Leases;
 using SafePool.Logging;
 
@@ -38,7 +39,7 @@ internal sealed class ReadOnlySessions(PoolParts parts)
         var (onStandby, onPrimary) = (0, 0);
         foreach (var slot in sessions)
         {
-            if (slot.Generation == generation && ReportedStandby(slot.Connection) is { } standby)
+            if (slot.Generation == generation && RoleQuestion.ReportedStandby(slot.Connection) is { } standby)
             {
                 (onStandby, onPrimary) = standby ? (onStandby + 1, onPrimary) : (onStandby, onPrimary + 1);
             }
@@ -48,20 +49,6 @@ internal sealed class ReadOnlySessions(PoolParts parts)
         bool? known = onStandby > 0 && onPrimary == 0 ? true : onPrimary > 0 && onStandby == 0 ? false : null;
         ThreadPool.UnsafeQueueUserWorkItem(
             static state => _ = state.Self.AskAsync(state.Failures, state.Generation, state.Known), (Self: this, Failures: failures, Generation: generation, Known: known), preferLocal: false);
-    }
-
-    /// <summary>What the server has said of itself; null when it has not.</summary>
-    public static bool? ReportedStandby(NpgsqlConnection? connection)
-    {
-        try
-        {
-            return connection?.PostgresParameters.TryGetValue("in_hot_standby", out var standby) is true ? standby == "on" : null;
-        }
-        catch (Exception)
-        {
-            // Read from another flow, while it closes or the server reports something.
-            return null;
-        }
     }
 
     private static bool WishesStandby(string connectionText)

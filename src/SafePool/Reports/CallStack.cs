@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 
-namespace SafePool.Leases;
+namespace SafePool.Reports;
 
 /// <summary>Stack traces as people read them: without the frames of the framework, of Npgsql, Dapper and SafePool, and with the names that the source has.</summary>
 /// <remarks>Taking one walks the stack and looks nothing up; that is done here, when somebody reads it.</remarks>
